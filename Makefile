@@ -1,0 +1,71 @@
+# make demo needs nothing but make and Python 3.11 or newer; `make help` lists the rest.
+
+PYTHON   ?= python3
+TOPOLOGY ?= topology.toml
+DURATION ?=
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+CHECK := build/venv
+ROOT  := $(CURDIR)
+
+# A topology that plays bokeh-sampledata needs that package; no other does.
+SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo real test lint bench clean wheel
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: $(BIN)/.installed $(SAMPLE) ## run TOPOLOGY (topology.toml), for DURATION if that is given
+	@$(BIN)/pynelive up $(TOPOLOGY) $(if $(DURATION),--duration $(DURATION))
+
+test: wheel ## build the wheel and test it, away from the checkout
+	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" "$(ROOT)/tests" $(ARGS)
+
+lint: wheel ## ruff on the checkout, mypy on the wheel
+	@$(CHECK)/bin/ruff check .
+	@cd build && venv/bin/mypy --strict --config-file "$(ROOT)/pyproject.toml" -p pynelive
+
+real: ## run thirteen years of real AAPL bars, out of a PyPI package
+	@$(MAKE) --no-print-directory demo TOPOLOGY=examples/real-bars.toml
+
+bench: $(BIN)/.installed ## measure the bus on this machine
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+clean: ## remove all that make has made
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)
+
+# The checkout itself, installed so that an edit takes effect at once; again when pyproject.toml changes.
+$(BIN)/.installed: pyproject.toml
+	@$(call venv,$(VENV))
+	@echo "installing pynelive into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(BIN)/.sample: $(BIN)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'bokeh-sampledata>=2026.1'
+	@touch $@
+
+# The wheel in an environment of its own, so that what is checked is what is shipped.
+wheel: $(CHECK)/.installed
+	@rm -rf build/lib build/bdist.* build/wheel
+	@$(CHECK)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	@rm -rf build/lib build/bdist.*
+	@$(CHECK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
+
+$(CHECK)/.installed: pyproject.toml
+	@$(call venv,$(CHECK))
+	@echo "installing the tools into $(CHECK) …"
+	@$(CHECK)/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]"
+	@touch $@
+
+define venv
+mkdir -p $(dir $(1)); $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "pynelive needs Python 3.11 or newer, and $(PYTHON) is not: name one with make PYTHON=python3.12" >&2; exit 1; }; \
+test -x $(1)/bin/pip || $(PYTHON) -m venv --clear $(1) >$(1).log 2>&1 || { \
+	cat $(1).log >&2; rm -rf $(1) $(1).log; echo "$(PYTHON) cannot make an environment: on Debian, apt-get install python3-venv" >&2; exit 1; }; \
+rm -f $(1).log
+endef

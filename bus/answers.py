@@ -1,0 +1,100 @@
+"""What a publisher answers from its journal: what there is, and what was missed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import wire
+from .journal import Journal
+from .messages import Bar, Executed, Instrument, Message
+from .track import Track
+from .wire import Replay, Replayed, Span, Start, StreamInfo, Welcome, decode
+
+if TYPE_CHECKING:
+    from .outgoing import Out
+    from .publisher import Publisher
+
+
+def answer_info(publisher: Publisher) -> Welcome:
+    """Everything that somebody must know before he subscribes."""
+    readers, outs = publisher.readers, publisher.outs.values()
+    streams = [_stream_info(out, readers.get(out.topic, 0)) for out in outs if out.track.head]
+    lags = publisher.consumers.lags(publisher.heads())
+    return Welcome(
+        publisher.name,
+        str(wire.VERSION),
+        publisher.epoch,
+        publisher.pub_endpoint,
+        publisher.heartbeat_s,
+        streams,
+        lags,
+        publisher.subscribers,
+    )
+
+
+def _stream_info(out: Out, subscribers: int) -> StreamInfo:
+    track = out.track
+    opening = decode(track.opening)[0] if track.opening else None
+    instrument = opening if isinstance(opening, Instrument) else None
+    return StreamInfo(
+        out.stream, track.first, track.head, track.bars, instrument, out.last, out.state, out.ended, subscribers
+    )
+
+
+def answer_replay(journal: Journal, request: Replay) -> Replayed:
+    """The asked records, in the order of the request, until ``max_bytes`` are full; the rest is asked for again."""
+    budget = request.max_bytes
+    spans: dict[str, Span] = {}
+    records: list[bytes | memoryview] = []
+    numbers: dict[int, str] = {}
+    for name, start in request.wants.items():
+        if budget <= 0:
+            break
+        track = journal.tracks.get(name)
+        if track is None:
+            spans[name] = Span(0, 0)
+            continue
+        spans[name], entry = _begin(journal, track, start)
+        if spans[name].start < track.head:
+            parts, _ = journal.raw_from(track, entry, budget)
+            budget -= sum(map(len, parts))
+            records += parts
+            numbers[track.number] = name
+    return Replayed(request.request, journal.epoch, spans, records, numbers)  # type: ignore[arg-type]
+
+
+def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:
+    if start.last is not None:
+        return _last_bars(journal, track, start.last)
+    if start.from_ms is not None:
+        seq = track.seq_from(start.from_ms)
+        earliest = track.times[0] if track.times else track.time_ms + 1
+        truncated = track.first > 0 and earliest > start.from_ms
+    elif start.seq is not None:
+        seq, truncated = max(start.seq, track.first), start.seq < track.first
+    else:
+        seq, truncated = track.first, False
+    return Span(min(seq, track.head), track.head, truncated, start.older), track.entry_of(seq)
+
+
+def _last_bars(journal: Journal, track: Track, last: int) -> tuple[Span, int]:
+    wanted = track.bars - last
+    kept = track.counts[0] if track.counts else track.bars
+    missing = max(kept - wanted, 0)
+    if last <= 0 or not track.counts:
+        return Span(track.head, track.head, missing=max(missing, 0)), len(track.places)
+    entry = track.entry_of_bar(max(wanted, kept))
+    seq = track.seqs[entry]
+    to_skip = max(wanted, kept) - track.counts[entry]
+    for message in decode(journal.record_at(track.places[entry]).payload):
+        if _is_new_bar(message):
+            if to_skip == 0:
+                break
+            to_skip -= 1
+        seq += 1
+    return Span(seq, track.head, missing=missing), entry
+
+
+def _is_new_bar(message: Message) -> bool:
+    bar = message.bar if isinstance(message, Executed) else message
+    return isinstance(bar, Bar) and bar.closed and not bar.revision

@@ -1,0 +1,112 @@
+"""Asks one publisher, one question at a time, until it is answered.
+
+An answer that is late is never taken for another one: when the patience is over the DEALER is thrown away, and a new
+one asks the same again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .sockets import Reader, connect_dealer, send
+from .wire import (
+    Ack,
+    Acked,
+    Bars,
+    History,
+    Info,
+    Malformed,
+    Replay,
+    Replayed,
+    Reply,
+    Request,
+    Welcome,
+    decode_reply,
+    encode_call,
+)
+
+PATIENCE_S: Final = 1.0
+_HISTORY_PATIENCE_S: Final = 120.0
+"""A venue is asked, at its pace."""
+_ANSWERS: Final[dict[type, type]] = {Info: Welcome, Replay: Replayed, History: Bars}
+
+
+class Asker:
+    """The DEALER of a link.
+
+    :param control: the publisher's ROUTER
+    :param answered: gets every reply that fits what was asked, and every ``Acked``
+    """
+
+    def __init__(self, control: str, answered: Callable[[Reply], None]) -> None:
+        self.malformed = 0
+        self.timeouts = 0
+        self.asked: Request | None = None
+        """The question that is open, or was answered last."""
+        self._answered = answered
+        self._deadline = 0.0
+        self._number = 0
+        self._connect(control)
+
+    def _connect(self, control: str) -> None:
+        self._control = control
+        self._socket = connect_dealer(control)
+        self._reader = Reader(self._socket, self._on_reply)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a question is open."""
+        return bool(self._deadline)
+
+    def number(self) -> int:
+        """The number of the next question that needs one."""
+        self._number += 1
+        return self._number
+
+    def ask(self, request: Request) -> None:
+        """Ask; an open question is dropped for this one."""
+        self.asked = request
+        patience = _HISTORY_PATIENCE_S if isinstance(request, History) else PATIENCE_S
+        self._deadline = time.monotonic() + patience
+        self._send(request)
+
+    def say(self, ack: Ack) -> None:
+        """Say something that is not waited on."""
+        self._send(ack)
+
+    def _send(self, request: Request) -> None:
+        send(self._socket, encode_call(request))
+        self._reader.poke()
+
+    def tick(self) -> None:
+        """Ask again if the answer is late."""
+        if self._deadline and time.monotonic() > self._deadline:
+            self.timeouts += 1
+            self.reconnect(self._control)
+            self.ask(self.asked or Info())
+
+    def reconnect(self, control: str) -> None:
+        """Throw the connection away, with the question that was open, and make another."""
+        self._deadline = 0.0
+        self._reader.close()
+        self._connect(control)
+
+    def close(self) -> None:
+        """Close the connection; what was said last is still sent."""
+        self._reader.close()
+
+    def _on_reply(self, data: bytes) -> None:
+        try:
+            reply = decode_reply(data)
+        except Malformed:
+            self.malformed += 1
+            return
+        if not isinstance(reply, Acked):
+            if type(reply) is not _ANSWERS.get(type(self.asked)):
+                return
+            if isinstance(reply, Replayed | Bars) and reply.request != self._number:
+                return
+            self._deadline = 0.0
+        self._answered(reply)

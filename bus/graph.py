@@ -1,0 +1,94 @@
+"""A topology as a graph: for people (a tree), for Graphviz and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec.structs import asdict
+
+from .secrets import redacted
+from .topology import ActorSpec, ProducerSpec, RunnerSpec, Topology
+
+_SHAPES = {"producer": "house", "runner": "component", "sink": "cylinder"}
+
+
+def tree(topology: Topology) -> str:
+    """Every producer with its streams, and below each stream who reads it."""
+    lines = [f"bus {topology.bus.name}  ({topology.run_dir})"]
+    for spec in topology.producers:
+        lines += ["", label(topology, spec), *_streams(topology, spec)]
+    return "\n".join(lines)
+
+
+def label(topology: Topology, spec: ActorSpec) -> str:
+    """The actor in one line: name, role and what it runs."""
+    return f"{spec.name}  {topology.role(spec)} {_kind(spec)}"
+
+
+def dot(topology: Topology) -> str:
+    """The graph in Graphviz' language: an edge from a publisher to each of its consumers."""
+    lines = [f"digraph {_quoted(topology.bus.name)} {{", "  rankdir=LR;"]
+    for spec in topology.actors:
+        text = _quoted(f"{spec.name}\n{_kind(spec)}")
+        lines.append(f"  {_quoted(spec.name)} [label={text}, shape={_SHAPES[topology.role(spec)]}];")
+    streams = defaultdict(list)
+    for edge in _edges(topology):
+        streams[edge["from"], edge["to"]].append(edge["stream"])
+    for (start, end), names in streams.items():
+        lines.append(f"  {_quoted(start)} -> {_quoted(end)} [label={_quoted(chr(10).join(names))}];")
+    return "\n".join([*lines, "}"])
+
+
+def to_json(topology: Topology) -> str:
+    """The graph for programs; secrets are three stars."""
+    actors = [
+        {"role": topology.role(spec), **redacted(asdict(spec))}
+        | {"publishes": topology.published(spec), "consumes": topology.consumed(spec)}
+        for spec in topology.actors
+    ]
+    content = {
+        "bus": topology.bus.name,
+        "path": str(topology.path),
+        "run_dir": str(topology.run_dir),
+        "actors": actors,
+        "edges": list(_edges(topology)),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain)
+
+
+def _streams(topology: Topology, spec: ActorSpec) -> Iterator[str]:
+    published = topology.published(spec)
+    for stream in published:
+        last = stream == published[-1]
+        readers = [topology.actor(name) for name in topology.consumers(stream)]
+        yield f"{'└' if last else '├'}─ {stream}{'' if readers else '  (nobody reads it)'}"
+        for reader in readers:
+            mark = "└" if reader is readers[-1] else "├"
+            yield f"{' ' if last else '│'}  {mark}─ {label(topology, reader)}"
+            indent = f"{' ' if last else '│'}  {' ' if reader is readers[-1] else '│'}  "
+            yield from (indent + line for line in _streams(topology, reader))
+
+
+def _edges(topology: Topology) -> Iterator[dict[str, str]]:
+    for spec in topology.actors:
+        for stream in topology.published(spec):
+            for consumer in topology.consumers(stream):
+                yield {"from": spec.name, "stream": stream, "to": consumer}
+
+
+def _kind(spec: ActorSpec) -> str:
+    if isinstance(spec, ProducerSpec):
+        return spec.provider
+    return spec.script if isinstance(spec, RunnerSpec) else spec.type
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: nested structs, and TOML's dates."""
+    return asdict(value) if hasattr(value, "__struct_fields__") else str(value)

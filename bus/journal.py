@@ -1,0 +1,336 @@
+"""The journal: the truth of a publisher. What is not in it was never said; what is in it can be asked for again.
+
+One journal a publisher, all its streams in the order in which they were said, in segment files. ``append`` returns
+after the record is in the page cache: it survives a kill -9 of the process. ``sync`` (from a helper thread, on a
+timer) bounds what a power loss takes: then the boot id differs without a clean close, and the journal starts a new
+epoch, since numbers that were published may be given again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import struct
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from .errors import Fault
+from .segments import HEADER_SIZE, Segment, boot_id
+from .track import Track
+from .wire import RECORD, Malformed, Record, read_record, write_record
+
+log = logging.getLogger("pynelive")
+_FIRST_SEGMENT = 256 << 10
+_LARGEST_SEGMENT = 64 << 20
+_TABLE = 0
+_SEARCH = 1 << 20
+"""How far a whole record is looked for behind a damaged one."""
+_LENGTH = struct.Struct("<I")
+_table_decoder = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int, bytes]])
+
+
+class Journal:
+    """The segments of one publisher and the index of every stream in them.
+
+    :param folder: made if it is not there
+    :param max_bytes: the size that is kept; the oldest segments beyond it go, whoever still wants them
+    :param max_age_s: segments older than this go once every declared consumer has them; 0 keeps them
+    :param read_only: for the journal of another process, which may be writing: nothing is changed
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = 256 << 20, max_age_s: float = 0, read_only: bool = False) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.max_age_s = max_age_s
+        self.tracks: dict[str, Track] = {}
+        self.names: dict[int, str] = {}
+        self.segments: list[Segment] = []
+        self.epoch = 0
+        self.damaged = 0
+        self._by_number: dict[int, Segment] = {}
+        self._unsynced: list[Segment] = []
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._recover(read_only)
+        if not read_only:
+            self._begin()
+
+    # --- recovery -------------------------------------------------------------------------------------------------
+
+    def _recover(self, read_only: bool) -> None:
+        for path in sorted(self.folder.glob("*.seg")):
+            segment = Segment.load(path)
+            if segment is None:
+                if not read_only:
+                    path.unlink()
+                continue
+            self._add(segment)
+            self._index(segment)
+            self.epoch = segment.head.epoch
+            if not read_only and segment.size > segment.end:
+                segment.seal()
+
+    def _add(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        self._by_number[segment.number] = self._last = segment
+
+    def _index(self, segment: Segment) -> None:
+        view, at = segment.view, HEADER_SIZE
+        while True:
+            record = read_record(view, at)
+            if record is None:
+                skipped = _skip_damage(view, at)
+                if skipped is None:
+                    break
+                self.damaged += 1
+                log.warning("%s: a damaged record at byte %d is left out", segment.path, at)
+                at = skipped
+                continue
+            if record.stream == _TABLE:
+                self._read_table(record)
+            else:
+                self._index_record(segment, at, record)
+            at += record.size
+        segment.end = at
+
+    def _index_record(self, segment: Segment, at: int, record: Record) -> None:
+        name = self.names.get(record.stream)
+        if name is None:  # the record that named it is damaged
+            self.damaged += 1
+            return
+        track = self.tracks[name]
+        if record.seq != track.head:  # a damaged record is missing before this one
+            track.forget(len(track.seqs))
+        if record.seq == 0:
+            track.opening = bytes(record.payload)
+        track.add(segment.number << 32 | at, record.messages, record.bars, record.seq, record.time_ms)
+
+    def _read_table(self, record: Record) -> None:
+        try:
+            rows = _table_decoder.decode(record.payload)
+        except msgspec.MsgspecError as error:
+            raise Malformed(str(error)) from None
+        for name, number, head, bars, time_ms, opening in rows:
+            track = self.tracks.get(name)
+            if track is None:
+                track = self.tracks[name] = Track(name, number, head, bars, time_ms)
+                self.names[number] = name
+            track.opening = opening or track.opening
+
+    def _begin(self) -> None:
+        """Start writing: always in a new segment, so that nothing is ever written behind a torn tail."""
+        last = self.segments[-1].head if self.segments else None
+        if last is None:
+            self.epoch = time.time_ns()
+        elif not last.clean and last.boot != boot_id():
+            self.epoch = max(time.time_ns(), self.epoch + 1)
+            log.warning("%s: the machine went down without a clean close; a new epoch begins", self.folder)
+        self._roll(0)
+        self.sync()()  # before anything is published: a file that is not there after a power loss had said nothing
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def track(self, name: str) -> Track:
+        """The stream of this name; a new one is written to the table."""
+        track = self.tracks.get(name)
+        if track is None:
+            track = self.tracks[name] = Track(name, len(self.names) + 1)
+            self.names[track.number] = name
+            self._write_table([track])
+        return track
+
+    def append(self, track: Track, payload: bytes, count: int, bars: int = 0, time_ms: int = 0) -> int:
+        """Add a record of ``count`` messages, ``bars`` of them new closed bars; the seq of its first message.
+
+        :raises Fault: the disk is full; nothing was written
+        """
+        segment = self._last
+        if segment.end + RECORD.size + len(payload) > segment.size:
+            segment = self._roll(RECORD.size + len(payload))
+        seq, at = track.head, segment.end
+        if time_ms < track.time_ms:
+            time_ms = track.time_ms
+        segment.end += write_record(segment.view, at, track.number, count, bars, seq, time_ms, payload)
+        if seq == 0:
+            track.opening = payload
+        track.add(segment.number << 32 | at, count, bars, seq, time_ms)
+        return seq
+
+    def _roll(self, size: int) -> Segment:
+        table = self._table(self.tracks.values())
+        largest = min(_LARGEST_SEGMENT, max(self.max_bytes // 8, 16 << 10))
+        wanted = min(self.segments[-1].size * 2, largest) if size and self.segments else min(_FIRST_SEGMENT, largest)
+        wanted = max(wanted, HEADER_SIZE + 2 * RECORD.size + len(table) + 2 * size)
+        number = self.segments[-1].number + 1 if self.segments else 1
+        new = Segment.create(self.folder, number, wanted, self.epoch)
+        if self.segments and size:
+            self.segments[-1].seal()
+        self._unsynced += [*self.segments[-1:], new]
+        self._add(new)
+        new.end += write_record(new.view, new.end, _TABLE, 1, 0, 0, 0, table)
+        return new
+
+    def _write_table(self, tracks: list[Track]) -> None:
+        table = self._table(tracks)
+        if self.segments[-1].end + RECORD.size + len(table) > self.segments[-1].size:
+            self._roll(RECORD.size + len(table))  # the new segment's table holds these too
+            return
+        last = self.segments[-1]
+        last.end += write_record(last.view, last.end, _TABLE, 1, 0, 0, 0, table)
+
+    @staticmethod
+    def _table(tracks: Iterable[Track]) -> bytes:
+        rows = [(t.name, t.number, t.head, t.bars, t.time_ms, t.opening) for t in tracks]
+        return msgspec.msgpack.encode(rows)
+
+    def sync(self) -> Callable[[], None]:
+        """What brings everything appended so far to disk: a call that blocks, for a helper thread."""
+        fresh, self._unsynced = [s for s in self._unsynced if s.number in self._by_number], []
+        files = [os.dup(segment.fd) for segment in dict.fromkeys([*fresh, self.segments[-1]])]
+        folder = self.folder if fresh else None
+
+        def to_disk() -> None:
+            for fd in files:
+                os.fsync(fd)
+                os.close(fd)
+            if folder:
+                _sync_folder(folder)
+
+        return to_disk
+
+    def trim(self, durable: Mapping[str, int]) -> bool:
+        """Apply the retention; ``durable`` is the seq below which every declared consumer has a stream.
+
+        :return: True if something was dropped that a declared consumer has not got
+        """
+        lost = False
+        while len(self.segments) > 1 and (self.size > self.max_bytes or self._aged(durable)):
+            lost |= not self._drop_first(durable)
+        return lost
+
+    def _aged(self, durable: Mapping[str, int]) -> bool:
+        if not self.max_age_s:
+            return False
+        newest_of_first = self.segments[1].head.created_ms / 1000
+        return time.time() - newest_of_first > self.max_age_s and not self._wanted(durable)
+
+    def _wanted(self, durable: Mapping[str, int]) -> bool:
+        limit = (self.segments[0].number + 1) << 32
+        for name, seq in durable.items():
+            track = self.tracks.get(name)
+            if track and track.places and track.places[0] < limit and track.first < track.head:
+                entry = bisect_left(track.places, limit)
+                last = track.seqs[entry] if entry < len(track.seqs) else track.head
+                if seq < last:
+                    return True
+        return False
+
+    def _drop_first(self, durable: Mapping[str, int]) -> bool:
+        wanted = self._wanted(durable)
+        segment = self.segments.pop(0)
+        del self._by_number[segment.number]
+        limit = (segment.number + 1) << 32
+        for track in self.tracks.values():
+            if track.places and track.places[0] < limit:
+                track.forget(bisect_left(track.places, limit))
+        segment.remove()
+        return not wanted
+
+    def restart(self) -> None:
+        """Drop everything and begin a new epoch."""
+        for segment in self.segments:
+            segment.remove()
+        self.segments.clear()
+        self._by_number.clear()
+        self._unsynced.clear()
+        self.tracks.clear()
+        self.names.clear()
+        self.epoch = max(time.time_ns(), self.epoch + 1)
+        self._roll(0)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(segment.size for segment in self.segments)
+
+    def record_at(self, place: int) -> Record:
+        """The record at an indexed place.
+
+        :raises Fault: it was damaged after it was indexed
+        """
+        segment = self._by_number[place >> 32]
+        record = read_record(segment.view, place & 0xFFFFFFFF)
+        if record is None:
+            raise Fault(f"{segment.path} was changed on disk at byte {place & 0xFFFFFFFF}")
+        return record
+
+    def raw_from(self, track: Track, entry: int, max_bytes: int) -> tuple[list[memoryview], int]:
+        """Whole records of a stream from an entry on, about ``max_bytes`` of them as they stand; and the next entry."""
+        parts: list[memoryview] = []
+        while entry < len(track.places) and max_bytes > 0:
+            place = track.places[entry]
+            segment = self._by_number[place >> 32]
+            at = place & 0xFFFFFFFF
+            (size,) = _LENGTH.unpack_from(segment.view, at)
+            parts.append(segment.view[at : at + RECORD.size + size])
+            max_bytes -= RECORD.size + size
+            entry += 1
+        return parts, entry
+
+    def in_order(self) -> Iterator[tuple[str, Record]]:
+        """All records of all streams, as they were said."""
+        tracks = ([(place, name) for place in track.places] for name, track in self.tracks.items())
+        for place, name in heapq.merge(*tracks):
+            yield name, self.record_at(place)
+
+    def backwards(self, track: Track) -> Iterator[Record]:
+        """The records of a stream, the newest first."""
+        for place in reversed(track.places):
+            yield self.record_at(place)
+
+    def delete(self) -> None:
+        """Remove the files of a closed journal that nobody will ask for again."""
+        for path in self.folder.glob("*.seg"):
+            path.unlink()
+        self.folder.rmdir()
+
+    def close(self, clean: bool = True) -> None:
+        """Close in order: everything on disk, marked as clean."""
+        if clean:
+            self.sync()()
+            self.segments[-1].seal(clean=True)
+        for segment in self.segments:
+            segment.close()
+        self.segments.clear()
+        self._by_number.clear()
+
+
+def _skip_damage(view: memoryview, at: int) -> int | None:
+    """Where the next whole record stands behind damage; None at the end of what was written, or behind a torn tail."""
+    end = min(at + _SEARCH, len(view))
+    if bytes(view[at:end]).count(0) == end - at:
+        return None
+    return next((place for place in range(at + 1, end) if _may_begin(view, place) and read_record(view, place)), None)
+
+
+def _may_begin(view: memoryview, at: int) -> bool:
+    """Whether a record could stand here; cheap, as every byte is asked."""
+    if at + RECORD.size > len(view):
+        return False
+    (size,) = _LENGTH.unpack_from(view, at)
+    return bool(0 < size <= len(view) - at - RECORD.size)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

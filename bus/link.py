@@ -1,0 +1,305 @@
+"""The connection of a subscriber to one publisher: join without a seam, follow, repair.
+
+Joining: ask the publisher what it has (``Info``); subscribe to the streams, and last to a topic of one's own; its
+answer proves that all subscriptions are in and says the heads; ask for the journal up to there; then take frames as
+they come. From then on there is one rule: the next seq is delivered, an older one is known, a newer one means that
+something was dropped and is asked of the journal. Heartbeats say the heads, so that a lost last message is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+
+from .asker import PATIENCE_S, Asker
+from .cursor import Cursor
+from .discovery import Announcement
+from .repair import Repair
+from .sockets import Reader, connect_sub, subscribe
+from .taker import Taker
+from .wire import (
+    HEADER,
+    LATEST,
+    VERSION,
+    Ack,
+    Acked,
+    Bars,
+    Info,
+    Malformed,
+    Replayed,
+    Reply,
+    Welcome,
+    decode,
+    decode_heads,
+    heartbeat_topic,
+    join_topic,
+    parse_frame,
+)
+
+log = logging.getLogger("pynelive")
+_SILENT_BEATS = 5
+_unpack_header = HEADER.unpack_from
+
+
+class Link:
+    """Everything between this process and one publisher."""
+
+    def __init__(self, announcement: Announcement, taker: Taker) -> None:
+        self.announcement = announcement
+        self.name = announcement.name
+        self.cursors: dict[str, Cursor] = {}
+        self.welcome: Welcome | None = None
+        """The publisher's last account of itself."""
+        self.counters = {"gaps": 0, "repairs": 0, "duplicates": 0, "malformed": 0, "truncated": 0}
+        self.acked = asyncio.Event()
+        self._taker = taker
+        self._by_topic: dict[bytes, Cursor] = {}
+        self._sub: Reader | None = None
+        self._pub_endpoint = ""
+        self.epoch = 0
+        """The publisher's epoch, as it said last."""
+        self._heartbeat_s = 1.0
+        self._heard = time.monotonic()
+        self._join = b""
+        self._beginning: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._paused = False
+        self._away = False
+        self._asker = Asker(announcement.control, self._on_reply)
+        self._historian = Asker(announcement.control, self._on_reply)
+        self._repair = Repair(self._asker, self._historian, taker, self.cursors, self.counters)
+        self.greet()
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def moved(self, announcement: Announcement) -> None:
+        """The publisher is back, maybe elsewhere: greet it anew; what was delivered stays delivered."""
+        self.announcement = announcement
+        self.acked.clear()
+        self._asker.reconnect(announcement.control)
+        self._historian.reconnect(announcement.control)
+        self.greet()
+
+    def greet(self) -> None:
+        """Ask the publisher what it has."""
+        self._asker.ask(Info())
+
+    def close(self) -> None:
+        """Leave without a trace."""
+        for task in self._tasks:
+            task.cancel()
+        self._asker.close()
+        self._historian.close()
+        if self._sub:
+            self._sub.close()
+
+    def pause(self, paused: bool) -> None:
+        """Stop or go on reading; what ZeroMQ drops meanwhile is repaired."""
+        self._paused = paused
+        if self._sub:
+            self._sub.paused = paused
+            self._sub.poke()
+
+    def counts(self) -> dict[str, int]:
+        """What happened here, by kind."""
+        malformed = self.counters["malformed"] + self._asker.malformed
+        return {**self.counters, "malformed": malformed, "timeouts": self._asker.timeouts}
+
+    @property
+    def silent(self) -> bool:
+        """Whether the publisher has missed its heartbeats."""
+        return time.monotonic() - self._heard > max(_SILENT_BEATS * self._heartbeat_s, PATIENCE_S)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every stream of this publisher is followed live, or waits for its first bar."""
+        return bool(self._pub_endpoint) and not self._join and all(c.settled for c in self.cursors.values())
+
+    def tick(self) -> None:
+        """Called some twenty times a second: ask again what was not answered, and say when the publisher is away."""
+        if self.silent is not self._away:
+            self._away = not self._away
+            log.warning("'%s' %s", self.name, "is silent; waiting for it to come back" if self._away else "is back")
+        self._asker.tick()
+        self._historian.tick()
+        if self._join and time.monotonic() > self._join_deadline:
+            self._prove_subscriptions()
+        self._catch_up()
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def ack(self, consumer: str, durable: dict[str, int], final: bool = False) -> None:
+        """Say what is on disk."""
+        self._asker.say(Ack(consumer, self.epoch, durable, final))
+
+    def _catch_up(self) -> None:
+        if not (self._join or self._paused) and self._pub_endpoint:
+            self._repair.ask()
+
+    def _on_reply(self, reply: Reply) -> None:
+        if type(reply) is Acked:
+            self.acked.set()
+        elif type(reply) is Welcome:
+            self._on_welcome(reply)
+        elif type(reply) is Replayed:
+            self._on_replayed(reply)
+        elif type(reply) is Bars:
+            self._repair.on_bars(reply)
+        self._catch_up()
+
+    def _on_replayed(self, reply: Replayed) -> None:
+        if reply.epoch == self.epoch:
+            self._repair.on_replayed(reply)
+        else:
+            self._greet_again()
+
+    # --- joining --------------------------------------------------------------------------------------------------
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        self.welcome = welcome
+        self._heard = time.monotonic()
+        self._heartbeat_s = welcome.heartbeat_s
+        if welcome.pub != self._pub_endpoint:
+            self._connect(welcome.pub)
+        self.epoch = welcome.epoch
+        for stream in welcome.streams:
+            if stream.name not in self.cursors and self._taker.wanted(stream.name):
+                cursor = self.cursors[stream.name] = Cursor(stream.name, stream.instrument)
+                self._subscribe(cursor)
+        for cursor in self.cursors.values():
+            cursor.rewind(welcome.epoch)
+            self._repair.judge(cursor)
+        for stream in welcome.streams:
+            if stream.ended and (known := self.cursors.get(stream.name)) is not None:
+                known.ended_at = stream.head  # its end itself may be kept no longer
+        self._taker.greeted(self.name)
+        self._prove_subscriptions()
+
+    def _connect(self, pub: str) -> None:
+        if self._sub:
+            self._sub.close()
+        self._sub_socket = connect_sub(pub)
+        self._sub = Reader(self._sub_socket, self._on_frame)
+        self._sub.paused = self._paused
+        self._pub_endpoint = pub
+        self._by_topic.clear()
+        subscribe(self._sub_socket, heartbeat_topic(self.name))
+        for cursor in self.cursors.values():
+            self._subscribe(cursor)
+
+    def _subscribe(self, cursor: Cursor) -> None:
+        self._by_topic[cursor.topic] = cursor
+        subscribe(self._sub_socket, cursor.topic)
+
+    def _prove_subscriptions(self) -> None:
+        if self._join:
+            subscribe(self._sub_socket, self._join, stop=True)
+        self._join = join_topic(secrets.token_hex(8))
+        self._join_deadline = time.monotonic() + PATIENCE_S
+        subscribe(self._sub_socket, self._join)
+        if self._sub:
+            self._sub.poke()
+
+    def _on_joined(self, heads: dict[str, int]) -> None:
+        subscribe(self._sub_socket, self._join, stop=True)
+        self._join = b""
+        self._take_heads(heads)
+        fresh = [c for c in self.cursors.values() if not (c.begun or c.stream in self._beginning)]
+        if fresh:
+            self._beginning.update(cursor.stream for cursor in fresh)
+            task = asyncio.create_task(self._begin(fresh))
+            self._tasks.add(task)
+            task.add_done_callback(self._begun)
+        for cursor in self.cursors.values():
+            self._repair.judge(cursor)
+        self._catch_up()
+
+    async def _begin(self, cursors: list[Cursor]) -> None:
+        for cursor in cursors:
+            cursor.begin(await self._taker.begin(cursor))
+            self._repair.judge(cursor)
+        self._catch_up()
+
+    def _begun(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._taker.fail(error)
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    def _on_frame(self, data: bytes) -> None:
+        end = data.find(b"\0") + 1
+        cursor = self._by_topic.get(data[:end])
+        if cursor is None or len(data) < end + HEADER.size:
+            self._on_other(data)
+            return
+        version, flags, count, epoch, seq, _ = _unpack_header(data, end)
+        if seq != cursor.next or not cursor.live or epoch != cursor.epoch or version != VERSION:
+            self._on_odd_frame(cursor, version, flags, count, epoch, seq, memoryview(data)[end + HEADER.size :])
+            return
+        try:
+            messages = decode(memoryview(data)[end + HEADER.size :])
+        except Malformed:
+            self.counters["malformed"] += 1
+            return
+        if flags & LATEST == 0:
+            if len(messages) != count:
+                self.counters["malformed"] += 1
+                return
+            cursor.next = seq + count
+            if cursor.next > cursor.head:
+                cursor.head = cursor.next
+        cursor.note(messages)
+        self._taker.deliver(cursor, messages)
+
+    def _on_odd_frame(
+        self, cursor: Cursor, version: int, flags: int, count: int, epoch: int, seq: int, payload: memoryview
+    ) -> None:
+        """Not the next one: known, too early, of another epoch, or of another version."""
+        if version != VERSION:
+            self.counters["malformed"] += 1
+        elif epoch != cursor.epoch:
+            self._greet_again()
+        elif flags & LATEST and seq == cursor.next and cursor.missing and cursor.settled:
+            self._repair.deliver_from(cursor, seq, 0, payload)  # the first bar here: what is older can be asked for now
+        elif flags & LATEST:
+            self._take_heads({cursor.stream: seq})
+        elif seq + count <= cursor.next:
+            self.counters["duplicates"] += count
+        else:
+            self._take_heads({cursor.stream: seq + count})
+
+    def _on_other(self, data: bytes) -> None:
+        """A heartbeat, the answer to a join, or rubbish."""
+        try:
+            frame = parse_frame(data)
+            heads = decode_heads(frame.payload)
+        except Malformed:
+            self.counters["malformed"] += 1
+            return
+        self._heard = time.monotonic()
+        if frame.epoch != self.epoch:
+            self._greet_again()
+        elif frame.topic == self._join:
+            self._on_joined(heads)
+        elif frame.topic == heartbeat_topic(self.name):
+            self._take_heads(heads)
+
+    def _greet_again(self) -> None:
+        if not (self._asker.busy and isinstance(self._asker.asked, Info)):
+            self.greet()
+
+    def _take_heads(self, heads: dict[str, int]) -> None:
+        for stream, head in heads.items():
+            cursor = self.cursors.get(stream)
+            if cursor is None:
+                if self._taker.wanted(stream):
+                    self._greet_again()
+            elif head > cursor.head:
+                cursor.head = head
+                if cursor.live and head > cursor.next:
+                    self.counters["gaps"] += 1
+                self._repair.judge(cursor)
+        self._catch_up()

@@ -1,0 +1,119 @@
+"""What actors print: one stamped file an actor, rotated by size, and all of them read as one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+MAX_BYTES = 10_000_000
+KEPT = 3
+"""Files a log consists of at most: the current one and its predecessors."""
+
+_STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (.*)")
+
+
+class Line(NamedTuple):
+    """One line of the log of ``name``; ``time`` is ISO 8601 in UTC."""
+
+    time: str
+    name: str
+    text: str
+
+
+class LogFile:
+    """The log of one actor, written by the supervisor; a line is stamped when it arrives."""
+
+    def __init__(self, folder: Path, name: str, max_bytes: int = MAX_BYTES) -> None:
+        self._path = folder / f"{name}.log"
+        self._max_bytes = max_bytes
+        self._file = self._path.open("ab", buffering=0)
+        self.last = ""
+        self.lost = 0
+        """Lines that the disk did not take."""
+
+    def write(self, text: str) -> None:
+        """Append one line; visible to readers when this returns."""
+        self.last = text.strip() or self.last
+        line = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ} {text}\n".encode(errors="replace")
+        try:
+            self._file.write(line)
+            if self._file.tell() > self._max_bytes:
+                self._rotate()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        """A log that cannot be written must not stop the actor that it is about."""
+        if not self.lost:
+            print(f"{self._path} cannot be written ({error.strerror}): lines are lost", file=sys.stderr)
+        self.lost += 1
+
+    def _rotate(self) -> None:
+        self._file.close()
+        files = _files(self._path)
+        for older, newer in pairwise(files):
+            if newer.exists():
+                newer.replace(older)
+        self._file = self._path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of a log, oldest first."""
+    return [path.with_name(f"{path.name}.{age}") for age in range(KEPT - 1, 0, -1)] + [path]
+
+
+class LogReader:
+    """Reads the logs of a folder as one, in the order of time; ``fresh`` goes on where it ended."""
+
+    def __init__(self, folder: Path, name: str | None = None) -> None:
+        self._folder = folder
+        self._pattern = f"{name or '*'}.log"
+        self._open: dict[Path, BinaryIO] = {}
+
+    def fresh(self) -> list[Line]:
+        """All lines that came since the last call."""
+        lines = [line for path in self._folder.glob(self._pattern) for line in self._read(path)]
+        return sorted(lines, key=lambda line: line.time)
+
+    def _read(self, path: Path) -> list[Line]:
+        file = self._open.get(path)
+        if file is None:
+            data = b"".join(older.read_bytes() for older in _files(path)[:-1] if older.exists())
+        else:
+            data = file.read()
+        try:
+            if file is None or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                fresh = path.open("rb")
+                if file:
+                    file.close()
+                self._open[path] = fresh
+                data += fresh.read()
+        except FileNotFoundError:
+            pass  # being rotated just now: the next call finds the new file
+        whole = data.decode(errors="replace").removesuffix("\n")
+        return _parse(path.stem, whole.split("\n")) if whole else []
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._open.values():
+            file.close()
+
+
+def _parse(name: str, texts: list[str]) -> list[Line]:
+    """A line without a stamp (what a dying supervisor printed) takes that of the line before it."""
+    lines: list[Line] = []
+    time = ""
+    for text in texts:
+        if match := _STAMPED.fullmatch(text):
+            time, text = match.groups()
+        lines.append(Line(time, name, text))
+    return lines

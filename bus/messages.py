@@ -1,0 +1,184 @@
+"""What is said on the bus: one frozen struct a kind.
+
+Every struct is a msgpack array on the wire whose first element is its tag, so that any language with msgpack
+reads it. Fields are only ever appended, with a default. Times are Unix milliseconds UTC unless the name says
+otherwise; prices are floats, as in PyneCore.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field, structs
+
+Origin = Literal["venue", "backfill", "aggregated", "sampled", "demo", "replay", "fallback", "derived"]
+"""Where a bar comes from; it decides what may be done with the bar (docs/concepts.md)."""
+
+StreamState = Literal["live", "stale", "down", "healing", "closed"]
+"""``closed`` is the market; ``stale`` and ``down`` are outages, not quiet markets."""
+
+
+class Bar(Struct, frozen=True, array_like=True, tag="bar", gc=False):
+    """One bar, forming (``closed`` false, latest-wins) or closed (must-deliver).
+
+    ``time_ms`` is when the bar opens. ``update`` counts the updates inside the bar, ``revision`` how often
+    the closed bar was corrected: the same time with another revision is never a second bar.
+    """
+
+    time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    closed: bool = True
+    update: int = 0
+    revision: int = 0
+    origin: Origin = "venue"
+    received_ns: int = 0
+    extra: dict[str, float | str] | None = None
+
+
+class State(Struct, frozen=True, array_like=True, tag="state"):
+    """The stream's condition from ``since_ms`` on, and why."""
+
+    state: StreamState
+    since_ms: int
+    reason: str = ""
+
+
+class End(Struct, frozen=True, array_like=True, tag="end"):
+    """The stream is over: nothing follows."""
+
+    reason: str = ""
+
+
+class Span(Struct, frozen=True, array_like=True):
+    """An interval of trading on one weekday (0 is Monday), as seconds after the exchange's midnight."""
+
+    day: int
+    start_s: int
+    end_s: int
+
+
+class Instrument(Struct, frozen=True, array_like=True, tag="instrument"):
+    """What is traded: PyneCore's SymInfo, the first message of every bar stream.
+
+    ``pricescale`` and ``minmove`` are the tick grid (``mintick = minmove / pricescale``). ``opening_hours``
+    are in ``timezone``; ``session_starts``/``session_ends`` use ``start_s`` only. ``kind`` is SymInfo's
+    ``type``. ``source`` identifies what made the stream (the demo's seed, a replayed file), so that other
+    content under the same name is noticed.
+    """
+
+    ticker: str
+    timeframe: str
+    prefix: str = ""
+    description: str = ""
+    kind: str = "crypto"
+    currency: str = "USD"
+    basecurrency: str | None = None
+    mintick: float = 0.01
+    pricescale: int = 100
+    minmove: int = 1
+    pointvalue: float = 1.0
+    mincontract: float = 1e-5
+    timezone: str = "UTC"
+    volumetype: str = "base"
+    opening_hours: tuple[Span, ...] = ()
+    session_starts: tuple[Span, ...] = ()
+    session_ends: tuple[Span, ...] = ()
+    source: str = ""
+
+
+class Run(Struct, frozen=True, array_like=True, tag="run"):
+    """The first message of a script's stream: what runs, on what, and the shape of its plots.
+
+    ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live.
+    """
+
+    script: str
+    stream: str
+    fingerprint: str
+    title: str = ""
+    kind: Literal["indicator", "strategy"] = "indicator"
+    inputs: dict[str, Any] = field(default_factory=dict)
+    first_ms: int = 0
+    warmup: int = 0
+
+
+class Executed(Struct, frozen=True, array_like=True, tag="executed"):
+    """An update that a script has executed; its source goes on at ``next_seq`` of ``epoch``.
+
+    A closed bar's record holds this message first and then all that the script said on it.
+    """
+
+    bar: Bar
+    epoch: int
+    next_seq: int
+    history: bool = False
+
+
+class Plot(Struct, frozen=True, array_like=True, tag="plot"):
+    """The values of a script's plots at one bar, by title; ``None`` is Pine's na."""
+
+    time_ms: int
+    values: dict[str, float | str | bool | None]
+    closed: bool = True
+
+
+class Alert(Struct, frozen=True, array_like=True, tag="alert"):
+    """``alert()`` was called."""
+
+    time_ms: int
+    message: str
+    freq: str = ""
+    title: str = ""
+
+
+class Signal(Struct, frozen=True, array_like=True, tag="signal"):
+    """What a strategy holds after a confirmed bar; one a bar, ``hold`` included."""
+
+    time_ms: int
+    action: Literal["buy", "sell", "hold"]
+    position: float
+    equity: float
+    reason: str = ""
+
+
+class Fill(Struct, frozen=True, array_like=True, tag="fill"):
+    """A closed trade of a strategy, as PyneCore books it."""
+
+    time_ms: int
+    entry_id: str
+    exit_id: str
+    size: float
+    entry_ms: int
+    entry_price: float
+    exit_ms: int
+    exit_price: float
+    profit: float
+
+
+class Log(Struct, frozen=True, array_like=True, tag="log"):
+    """``log.info``, ``log.warning`` or ``log.error`` of a script."""
+
+    time_ms: int
+    level: str
+    text: str
+
+
+Message = Bar | State | End | Instrument | Run | Executed | Plot | Alert | Signal | Fill | Log
+"""Everything that a stream can carry."""
+
+
+def as_object(stream: str, message: Message) -> dict[str, Any]:
+    """A message as JSON shows it: its stream, its kind, and its fields by name."""
+    return {"stream": stream, "kind": type(message).__struct_config__.tag, "message": _fields(message)}
+
+
+def _fields(value: Any) -> Any:
+    if isinstance(value, Struct):
+        return {name: _fields(item) for name, item in structs.asdict(value).items()}
+    if isinstance(value, tuple):
+        return [_fields(item) for item in value]
+    return value

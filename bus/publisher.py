@@ -1,0 +1,350 @@
+"""A publisher: writes what it says to its journal, sends it, and answers whoever missed some of it.
+
+The order is the guarantee: a must-deliver message is in the journal before it is on the socket. Messages that wait
+together travel together, up to 64 in a frame; nothing ever waits for a frame to fill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import time_ns
+
+from . import failpoints
+from .answers import answer_info, answer_replay
+from .consumers import Consumers
+from .discovery import Claim
+from .errors import Fault
+from .journal import Journal
+from .messages import Bar, Message
+from .outgoing import Out
+from .rundir import RunDir
+from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, clear, endpoint_of, own_endpoint, send
+from .topology import JournalSpec
+from .wire import (
+    LATEST,
+    VERSION,
+    Ack,
+    Acked,
+    Bars,
+    History,
+    Info,
+    Malformed,
+    Replay,
+    Reply,
+    decode,
+    decode_request,
+    encode,
+    encode_call,
+    encode_heads,
+    heartbeat_topic,
+    pack_header,
+)
+
+log = logging.getLogger("pynelive")
+HEARTBEAT_S = 0.2
+FRAME_MESSAGES = 64
+_FULL_HEARTBEAT = 10
+_WINDOW = 16_384
+
+HistorySource = Callable[[str, int, int, int], Awaitable[list[Bar]]]
+"""Given a stream, a count and two times (ms): the last so many closed bars after the one and before the other."""
+
+
+class Publisher:
+    """Owns some streams: journal, live socket, answering socket.
+
+    :param run: the folder of the bus
+    :param name: the actor's name; one publisher of a name lives at a time
+    :param consumers: the declared consumers and the streams that each must get
+    :param history: gives bars that are older than the journal
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        name: str,
+        consumers: Mapping[str, Iterable[str]] | None = None,
+        journal: JournalSpec = JournalSpec(),  # noqa: B008 - frozen
+        history: HistorySource | None = None,
+        transport: str = "auto",
+    ) -> None:
+        self.name = name
+        self.heartbeat_s = HEARTBEAT_S
+        self.consumers = Consumers(consumers or {})
+        self.outs: dict[str, Out] = {}
+        self.subscribers = 0
+        self.readers: dict[bytes, int] = {}
+        """How many subscribe to a topic."""
+        self.malformed = 0
+        self._run = run
+        self._spec = journal
+        self._history = history
+        self._transport = transport
+        self._waiting: list[Out] = []
+        self._scheduled = False
+        self._beats = 0
+        self._said: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[list[Bar]]] = set()
+        self._timers: list[asyncio.Task[None]] = []
+        self._failed: asyncio.Future[None]
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def open(self, usable: Callable[[Journal], bool] = lambda journal: True) -> None:
+        """Take the name, recover the journal, listen, and say so.
+
+        :param usable: whether what the journal holds can be gone on with; if not, it is emptied under a new epoch
+        :raises Fault: the name is taken, the disk is full, the journal is of another version
+        """
+        self._claim = await Claim.take(self._run, self.name)
+        folder, limit = self._run.journals / self.name, int(self._spec.max_mb * (1 << 20))
+        self.journal = await asyncio.to_thread(Journal, folder, limit, self._spec.max_hours * 3600)
+        if self.journal.tracks and not usable(self.journal):
+            self.journal.restart()
+        for track in self.journal.tracks.values():
+            self._recover(self._out(track.name))
+        self._pub = bind_pub(own_endpoint(self._run.sockets, f"{self.name}.pub", self._transport))
+        self._router = bind_router(own_endpoint(self._run.sockets, f"{self.name}.ctl", self._transport))
+        self._send = self._pub.send
+        self.pub_endpoint = endpoint_of(self._pub)
+        self._loop = asyncio.get_running_loop()
+        self._failed = self._loop.create_future()
+        self._subscriptions = Reader(self._pub, self._on_subscription)
+        self._requests = RouterReader(self._router, self._on_request)
+        self._disk = ThreadPoolExecutor(1, "journal-sync")
+        self._timers = [asyncio.create_task(self._beat()), asyncio.create_task(self._sync())]
+        for timer in self._timers:
+            timer.add_done_callback(self._timer_ended)
+        self._claim.announce(endpoint_of(self._router), self.journal.epoch)
+
+    def _timer_ended(self, timer: asyncio.Task[None]) -> None:
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember what makes publishing impossible; ``failed`` raises it."""
+        if isinstance(error, OSError):
+            error = Fault(f"the journal in {self.journal.folder} cannot be written: {error.strerror}")
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    def _out(self, stream: str) -> Out:
+        out = self.outs.get(stream)
+        if out is None:
+            out = self.outs[stream] = Out(stream, self.journal.track(stream))
+        return out
+
+    def _recover(self, out: Out) -> None:
+        """Find what was said last, for those who ask."""
+        records = []
+        for record in self.journal.backwards(out.track):
+            records.append(record)
+            if record.bars:
+                break
+        for record in reversed(records):
+            out.remember(decode(record.payload))
+
+    async def close(self, forget: bool = False) -> None:
+        """Send what waits, close in order, and give the name back; ``forget`` leaves nothing behind."""
+        self.flush()
+        for task in [*self._timers, *self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._timers, *self._tasks, return_exceptions=True)
+        self._disk.shutdown()
+        endpoints = [endpoint_of(self._pub), endpoint_of(self._router)]
+        self._subscriptions.close()
+        self._requests.close()
+        clear(*endpoints)
+        await asyncio.to_thread(self.journal.close)
+        if forget:
+            self.journal.delete()
+        self._claim.release(forget)
+        if self._failed.done():
+            self._failed.exception()  # whoever wanted to know has asked
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of all seqs of this publisher."""
+        return self.journal.epoch
+
+    # --- saying ---------------------------------------------------------------------------------------------------
+
+    def publish(self, stream: str, *messages: Message) -> None:
+        """Say something that must arrive; messages of one call stay together in one journal record.
+
+        :raises Fault: the disk is full
+        """
+        out = self.outs.get(stream) or self._out(stream)
+        out.pending += messages
+        out.forming = None
+        if len(out.pending) >= FRAME_MESSAGES:
+            self._write(out)
+        elif not out.waits:
+            self._wait(out)
+
+    def forming(self, stream: str, bar: Bar) -> None:
+        """Say how the forming bar stands; only the latest of those that wait is sent."""
+        out = self.outs.get(stream) or self._out(stream)
+        out.forming = bar
+        if not out.waits:
+            self._wait(out)
+
+    def _wait(self, out: Out) -> None:
+        out.waits = True
+        self._waiting.append(out)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._end_of_turn)
+
+    def _end_of_turn(self) -> None:
+        """The loop has nothing more to say in this turn."""
+        self._scheduled = False
+        try:
+            self.flush()
+        except Fault as fault:
+            self._fail(fault)
+        self._subscriptions.poke()
+
+    def flush(self) -> None:
+        """Write and send all that waits, now."""
+        waiting, self._waiting = self._waiting, []
+        for out in waiting:
+            out.waits = False
+            if out.pending:
+                self._write(out)
+            if out.forming is not None:
+                self._send_forming(out, out.forming)
+
+    def _write(self, out: Out) -> None:
+        """Into the journal, then on the socket: the one place where a message becomes public."""
+        messages = out.pending
+        payload = encode(messages)
+        count = len(messages)
+        bars, time_ms = out.remember(messages)
+        journal = self.journal
+        seq = journal.append(out.track, payload, count, bars, time_ms)
+        out.pending = []  # not before: what cannot be written must not be skipped
+        if failpoints.ACTIVE:
+            failpoints.hit("publisher.between-journal-and-send")
+        self._send(out.topic + pack_header(VERSION, 0, count, journal.epoch, seq, time_ns()) + payload)
+
+    def _send_forming(self, out: Out, bar: Bar) -> None:
+        payload = encode((bar,))
+        out.forming = None
+        header = pack_header(VERSION, LATEST, 1, self.journal.epoch, out.track.head, time_ns())
+        self._send(out.topic + header + payload)
+
+    async def failed(self) -> None:
+        """Return never, or raise what made publishing impossible (a full disk)."""
+        await asyncio.shield(self._failed)
+
+    # --- pace and end ---------------------------------------------------------------------------------------------
+
+    def heads(self) -> dict[str, int]:
+        """By stream the seq that comes next."""
+        return {stream: out.track.head + len(out.pending) for stream, out in self.outs.items()}
+
+    async def room(self) -> None:
+        """Wait until the declared consumers are near enough for more; sources without a clock ask before each step."""
+        window = max(min(_WINDOW, int(self._spec.max_mb * 1024)), FRAME_MESSAGES)
+        while self.consumers.outstanding(self.heads()) > window:
+            self.flush()
+            await self.consumers.moved()
+
+    async def drained(self) -> None:
+        """Wait until every declared consumer has everything."""
+        self.flush()
+        while self.consumers.outstanding(self.heads()):
+            await self.consumers.moved()
+
+    # --- hearing --------------------------------------------------------------------------------------------------
+
+    def _on_subscription(self, data: bytes) -> None:
+        subscribed, topic = data[:1] == b"\x01", data[1:]
+        if topic.startswith(b"hb/"):
+            self.subscribers += 1 if subscribed else -1
+        elif topic.startswith(b"b1/"):
+            self.readers[topic] = self.readers.get(topic, 0) + (1 if subscribed else -1)
+        elif subscribed and topic.startswith(b"j/"):
+            self._send_heads(topic, {stream: out.track.head for stream, out in self.outs.items()})
+
+    def _on_request(self, asker: bytes, data: bytes) -> None:
+        try:
+            request = decode_request(data)
+        except Malformed:
+            self.malformed += 1
+            return
+        if type(request) is Replay:
+            self._reply(asker, answer_replay(self.journal, request))
+        elif type(request) is Info:
+            self._end_of_turn()  # a stream that is told has said its instrument
+            self._reply(asker, answer_info(self))
+        elif type(request) is Ack:
+            self._on_ack(asker, request)
+        elif type(request) is History:
+            task = asyncio.create_task(self._older_bars(request))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._history_ended, asker, request.request))
+
+    def _reply(self, asker: bytes, reply: Reply) -> None:
+        answer(self._router, asker, encode_call(reply))
+        self._requests.poke()
+
+    def _on_ack(self, asker: bytes, ack: Ack) -> None:
+        if ack.epoch == self.journal.epoch:
+            self.consumers.acknowledge(ack.consumer, ack.durable)
+        if ack.final:
+            self._reply(asker, Acked(self.journal.epoch))
+
+    async def _older_bars(self, request: History) -> list[Bar]:
+        if self._history is None or request.stream not in self.outs:
+            return []
+        return await self._history(request.stream, request.count, request.after_ms, request.before_ms)
+
+    def _history_ended(self, asker: bytes, number: int, task: asyncio.Task[list[Bar]]) -> None:
+        """Whatever the source raised: somebody waits for an answer."""
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, Fault):
+            log.error("%s: the history cannot be had", self.name, exc_info=error)
+        reason = "" if error is None else str(error) or type(error).__name__
+        self._reply(asker, Bars(number, encode([] if error else task.result()), reason))
+
+    # --- timers ---------------------------------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        """Say the heads, so that a lost last message is noticed, and apply the retention."""
+        topic = heartbeat_topic(self.name)
+        while True:
+            await asyncio.sleep(self.heartbeat_s)
+            heads = {stream: out.track.head for stream, out in self.outs.items()}
+            self._beats += 1
+            news = heads if self._beats % _FULL_HEARTBEAT == 0 else dict(heads.items() - self._said.items())
+            self._said = heads
+            self._send_heads(topic, news)
+            if self.journal.trim(self.consumers.durable()):
+                log.warning(
+                    "%s: the journal reached its %g MB before every declared consumer had it; the oldest part is gone",
+                    self.name,
+                    self._spec.max_mb,
+                )
+
+    def _send_heads(self, topic: bytes, heads: dict[str, int]) -> None:
+        send(self._pub, topic + pack_header(VERSION, LATEST, 0, self.journal.epoch, 0, time_ns()) + encode_heads(heads))
+        self._subscriptions.poke()
+
+    async def _sync(self) -> None:
+        """Bring the journal to disk now and then, away from the loop: it bounds what a power loss takes."""
+        synced = 0
+        while True:
+            await asyncio.sleep(self._spec.sync_ms / 1000)
+            written = sum(out.track.head for out in self.outs.values())
+            if written != synced:
+                synced = written
+                await self._loop.run_in_executor(self._disk, self.journal.sync())

@@ -1,0 +1,148 @@
+"""Brings streams that are behind to where their publisher is: by its journal, or by its source's history."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Final
+
+from .asker import Asker
+from .cursor import Cursor
+from .messages import Bar, Message
+from .taker import Taker
+from .wire import Bars, History, Malformed, Replay, Replayed, Span, Start, decode, read_record
+
+log = logging.getLogger("pynelive")
+_STREAMS_A_REQUEST: Final = 256
+_MOST_HISTORY: Final = 500_000
+
+
+class Repair:
+    """What is behind, and how it is made whole: one request at a time, oldest need first.
+
+    :param asker: asks for the journal
+    :param historian: asks for the source's history, which takes its time, so that the journal need not wait for it
+    :param cursors: the streams of the link, by name
+    """
+
+    def __init__(
+        self, asker: Asker, historian: Asker, taker: Taker, cursors: dict[str, Cursor], counters: dict[str, int]
+    ) -> None:
+        self._asker = asker
+        self._historian = historian
+        self._taker = taker
+        self._cursors = cursors
+        self._counters = counters
+        self._behind: dict[str, Cursor] = {}
+
+    def judge(self, cursor: Cursor) -> None:
+        """Decide whether frames of a stream can be taken as they come, or something is to be asked for first."""
+        cursor.live = cursor.settled and not cursor.missing
+        cursor.joined |= cursor.live
+        if cursor.behind:
+            self._behind.setdefault(cursor.stream, cursor)
+        else:
+            self._behind.pop(cursor.stream, None)
+
+    def ask(self) -> None:
+        """Ask for what is missing, unless a question is open."""
+        wants: dict[str, Start] = {}
+        for cursor in self._behind.values():
+            if cursor.held is not None:
+                self._ask_history(cursor)
+            elif len(wants) < _STREAMS_A_REQUEST:
+                wants[cursor.stream] = cursor.where()
+        if wants and not self._asker.busy:
+            self._asker.ask(Replay(self._asker.number(), wants))
+
+    def _ask_history(self, cursor: Cursor) -> None:
+        if not self._historian.busy and time.monotonic() >= cursor.patience_until:
+            number = self._historian.number()
+            question = History(number, cursor.stream, cursor.missing, cursor.before_ms, cursor.time_ms)
+            self._historian.ask(question)
+
+    def on_replayed(self, reply: Replayed) -> None:
+        """Take records of the journal."""
+        for stream, span in reply.spans.items():
+            if (cursor := self._cursors.get(stream)) is not None and cursor.epoch == reply.epoch:
+                self._on_span(cursor, span)
+        for data in reply.records:
+            self._on_record(data, reply.numbers)
+        for stream in reply.spans:
+            if stream in self._cursors:
+                self.judge(self._cursors[stream])
+
+    def _on_record(self, data: bytes, streams: dict[int, str]) -> None:
+        record = read_record(memoryview(data), 0)
+        cursor = self._cursors.get(streams.get(record.stream, "")) if record else None
+        if record is None or cursor is None:
+            self._counters["malformed"] += 1
+        elif record.seq <= cursor.next < record.seq + record.messages:
+            self._counters["repairs"] += cursor.joined
+            self.deliver_from(cursor, record.seq, record.messages, record.payload)
+
+    def _on_span(self, cursor: Cursor, span: Span) -> None:
+        cursor.head = max(cursor.head, span.head)
+        if span.truncated:
+            self._counters["truncated"] += 1
+            log.error(
+                "%s: messages before %d are no longer kept; the history of the source is asked for the bars",
+                cursor.stream,
+                span.start,
+            )
+            span = Span(span.start, span.head, True, _MOST_HISTORY)
+        if cursor.start is not None or span.truncated:
+            cursor.missing = span.missing if cursor.instrument else 0
+            cursor.start = None
+            cursor.next = span.start
+
+    def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: memoryview) -> None:
+        """Deliver what is new of ``count`` messages that begin at ``seq``."""
+        try:
+            messages = cursor.unseen(decode(payload)[cursor.next - seq :])
+        except Malformed as error:
+            self._counters["malformed"] += 1
+            log.error("%s: messages %d to %d cannot be read: %s", cursor.stream, seq, seq + count - 1, error)
+            messages = []
+        cursor.next = seq + count
+        cursor.head = max(cursor.head, cursor.next)
+        if messages:
+            self._hand_over(cursor, messages)
+        self.judge(cursor)
+
+    def _hand_over(self, cursor: Cursor, messages: list[Message]) -> None:
+        """Deliver, but older bars that are asked of the source's history go first."""
+        if cursor.held is not None:
+            cursor.held += messages
+            return
+        if cursor.missing and any(type(message) is Bar for message in messages):
+            cursor.held = messages
+            return
+        cursor.note(messages)
+        self._taker.deliver(cursor, messages)
+
+    def on_bars(self, reply: Bars) -> None:
+        """Take older bars from the source's history, then what waited behind them."""
+        asked = self._historian.asked
+        cursor = self._cursors.get(asked.stream) if isinstance(asked, History) else None
+        if cursor is None or cursor.held is None:
+            return
+        if reply.reason and cursor.wait_for_history():
+            log.warning("%s: the history cannot be had now: %s; it is asked again", cursor.stream, reply.reason)
+            return
+        if reply.reason:
+            log.error("%s: the bars before %d are missing: %s", cursor.stream, cursor.before_ms, reply.reason)
+        held, cursor.held, cursor.missing = cursor.held, None, 0
+        if older := self._older(cursor, reply.payload):
+            self._taker.older(cursor, older)
+        cursor.note(held)
+        self._taker.deliver(cursor, held)
+        self.judge(cursor)
+
+    def _older(self, cursor: Cursor, payload: bytes) -> list[Message]:
+        try:
+            bars = decode(payload)
+        except Malformed:
+            self._counters["malformed"] += 1
+            return []
+        return [bar for bar in bars if isinstance(bar, Bar) and bar.time_ms > cursor.time_ms]

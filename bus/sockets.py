@@ -1,0 +1,240 @@
+"""ZeroMQ sockets as this project uses them; the only file that imports zmq.
+
+Plain sockets on asyncio by their file descriptor, which is edge-triggered: after a wake-up one reads until
+nothing is left, or comes back by ``call_soon``; a send may swallow the edge, so whoever sends on a socket
+that is also read calls ``poke``. Options are set before bind or connect, later they would not apply. The
+reasons for each are measured (docs/wire.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import Fault
+
+# PyneCore's import hook prefers pyzmq's _zmq.py to the compiled module beside it, which breaks pyzmq.
+_finders = sys.meta_path[:]
+sys.meta_path[:] = [finder for finder in _finders if not type(finder).__module__.startswith("pynecore.")]
+try:
+    import zmq
+finally:
+    sys.meta_path[:] = _finders
+
+_context: tuple[int, zmq.Context[zmq.Socket[bytes]]] | None = None
+_HIGH_WATER = 10_000
+_LARGEST_REQUEST = 256 << 10
+_LARGEST_FRAME = 64 << 20
+_BUDGET = 256
+
+
+def context() -> zmq.Context[zmq.Socket[bytes]]:
+    """The process's one context, made at first use, so that a forked child gets its own."""
+    global _context
+    if _context is None or _context[0] != os.getpid():
+        _context = (os.getpid(), zmq.Context())
+        _context[1].set(zmq.MAX_SOCKETS, 4096)
+    return _context[1]
+
+
+def has_ipc() -> bool:
+    """Whether this platform's ZeroMQ speaks ``ipc://``."""
+    return bool(zmq.has("ipc")) and hasattr(os, "getuid")
+
+
+def own_endpoint(folder: Path, name: str, transport: str) -> str:
+    """Where to listen on this machine; the one place that knows what a platform can do.
+
+    :param folder: for ipc sockets; the name is hashed, since their paths end at 107 characters
+    :param transport: ``ipc``, ``tcp``, or ``auto`` for the best that there is
+    """
+    if transport == "tcp" or (transport == "auto" and not has_ipc()):
+        return "tcp://127.0.0.1:*"
+    return f"ipc://{folder}/{sha256(name.encode()).hexdigest()[:16]}"
+
+
+def refuse_remote(endpoint: str) -> None:
+    """Let only addresses of this machine pass.
+
+    :raises Fault: the address could be reached from elsewhere
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme == "ipc":
+        return
+    try:
+        loopback = parts.scheme == "tcp" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise Fault(
+            f"{endpoint} is refused: tcp beyond this machine would carry the bars unencrypted to anyone; "
+            "use ipc://… or tcp://127.0.0.1:PORT"
+        )
+
+
+def _socket(kind: int, **options: int) -> zmq.Socket[bytes]:
+    socket = context().socket(kind)
+    socket.linger = 0
+    for name, value in options.items():
+        socket.setsockopt(getattr(zmq, name), value)
+    return socket
+
+
+def bind_pub(endpoint: str) -> zmq.Socket[bytes]:
+    """The XPUB of a publisher: never blocks, tells every subscription and its end."""
+    socket = _socket(
+        zmq.XPUB, SNDHWM=_HIGH_WATER, XPUB_VERBOSER=1, MAXMSGSIZE=4096, BACKLOG=1024, HANDSHAKE_IVL=2000,
+        LINGER=1000,
+    )  # fmt: skip
+    return _bind(socket, endpoint)
+
+
+def bind_router(endpoint: str) -> zmq.Socket[bytes]:
+    """The ROUTER of a publisher: answers, and drops what a slow asker does not take."""
+    socket = _socket(
+        zmq.ROUTER, SNDHWM=64, RCVHWM=_HIGH_WATER, MAXMSGSIZE=_LARGEST_REQUEST, BACKLOG=1024,
+        HANDSHAKE_IVL=2000,
+    )  # fmt: skip
+    return _bind(socket, endpoint)
+
+
+def _bind(socket: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
+    refuse_remote(endpoint)
+    before = os.umask(0o177)
+    try:
+        if endpoint.startswith("ipc://"):
+            # The holder of the lock owns the path.
+            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise Fault(f"cannot listen on {endpoint}: {error.strerror}") from None
+    finally:
+        os.umask(before)
+    return socket
+
+
+def clear(*endpoints: str) -> None:
+    """Remove what closed sockets have left in the file system; the holder of the lock owns the paths."""
+    for endpoint in endpoints:
+        if endpoint.startswith("ipc://"):
+            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+
+
+def endpoint_of(socket: zmq.Socket[bytes]) -> str:
+    """Where a bound socket really listens."""
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def connect_sub(endpoint: str) -> zmq.Socket[bytes]:
+    """A SUB: its subscriptions are messages too, so its own send limit is off."""
+    refuse_remote(endpoint)
+    socket = _socket(
+        zmq.SUB, RCVHWM=_HIGH_WATER, SNDHWM=0, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500,
+        MAXMSGSIZE=_LARGEST_FRAME,
+    )  # fmt: skip
+    socket.connect(endpoint)
+    return socket
+
+
+def connect_dealer(endpoint: str) -> zmq.Socket[bytes]:
+    """A DEALER for requests; thrown away when an answer is late, so that old answers never come.
+
+    IMMEDIATE stays off: a request may wait for the connection, else the first one after a connect is refused.
+    """
+    refuse_remote(endpoint)
+    socket = _socket(
+        zmq.DEALER, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500, MAXMSGSIZE=_LARGEST_FRAME, LINGER=500
+    )
+    socket.connect(endpoint)
+    return socket
+
+
+def send(socket: zmq.Socket[bytes], data: bytes) -> bool:
+    """Send without waiting; False if the socket cannot take it now."""
+    try:
+        socket.send(data, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
+def answer(socket: zmq.Socket[bytes], asker: bytes, data: bytes) -> bool:
+    """Send from a ROUTER to one asker without waiting; False if it is gone or does not read."""
+    try:
+        socket.send_multipart([asker, data], zmq.NOBLOCK)
+    except zmq.ZMQError:
+        return False
+    return True
+
+
+class Reader:
+    """Hands every message that arrives on a socket to ``handle``, on the running loop.
+
+    :param handle: gets one message; on a ROUTER the parts are joined to ``(asker, data)``
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], handle: Callable[[bytes], None]) -> None:
+        self._socket = socket
+        self._handle = handle
+        self._loop = asyncio.get_running_loop()
+        self._scheduled = False
+        self._open = True
+        self.paused = False
+        self._fd = socket.fileno()
+        self._loop.add_reader(self._fd, self._drain)
+        self.poke()
+
+    def poke(self) -> None:
+        """Look once more soon: after a send on the same socket, and after a pause."""
+        if not self._scheduled and self._open:
+            self._scheduled = True
+            self._loop.call_soon(self._again)
+
+    def _again(self) -> None:
+        self._scheduled = False
+        self._drain()
+
+    def _drain(self) -> None:
+        receive, handle = self._socket.recv, self._handle
+        try:
+            for _ in range(_BUDGET):
+                if self.paused or not self._open:
+                    return
+                handle(receive(zmq.NOBLOCK))
+        except zmq.Again:
+            return
+        self.poke()
+
+    def close(self) -> None:
+        """Stop reading and close the socket."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._fd)
+            self._socket.close()
+
+
+class RouterReader(Reader):
+    """A reader of a ROUTER: ``handle_from(asker, data)``; what is not exactly two parts is dropped."""
+
+    def __init__(self, socket: zmq.Socket[bytes], handle_from: Callable[[bytes, bytes], None]) -> None:
+        self._handle_from = handle_from
+        super().__init__(socket, self._first)
+
+    def _first(self, asker: bytes) -> None:
+        parts: list[bytes] = []
+        while self._socket.getsockopt(zmq.RCVMORE):
+            parts.append(self._socket.recv(zmq.NOBLOCK))
+        if len(parts) == 1:
+            self._handle_from(asker, parts[0])
+
+
+def subscribe(socket: zmq.Socket[bytes], topic: bytes, stop: bool = False) -> None:
+    """Subscribe to a topic, or stop."""
+    socket.setsockopt(zmq.UNSUBSCRIBE if stop else zmq.SUBSCRIBE, topic)

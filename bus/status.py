@@ -1,0 +1,55 @@
+"""What an actor says of itself twice a second: the heartbeat that the supervisor and `pynelive ps` read."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Literal
+
+from msgspec import Struct, field
+
+ActorState = Literal["starting", "warming", "running", "draining", "quiet", "done", "failed"]
+"""``warming`` reads history, ``draining`` waits for consumers or the disk after the last bar; ``quiet`` is a producer
+that was asked to say nothing new and whose consumers have all that it said."""
+
+
+class StreamStatus(Struct):
+    """One stream as this actor sees it; ``lag`` is the distance to the head in messages."""
+
+    stream: str
+    seq: int = 0
+    bars: int = 0
+    lag: int = 0
+    last_ms: int = 0
+    last_price: float = 0.0
+    state: str = ""
+
+
+class Status(Struct):
+    """One actor's heartbeat. ``rate`` is closed bars a second; ``said`` the last signal, alert or fault."""
+
+    name: str
+    role: Literal["producer", "sink", "runner"]
+    state: ActorState = "starting"
+    pid: int = 0
+    streams: list[StreamStatus] = field(default_factory=list)
+    bars: int = 0
+    rate: float = 0.0
+    said: str = ""
+    memory_mb: float = 0.0
+    counters: dict[str, int] = field(default_factory=dict)
+    summary: list[str] = field(default_factory=list)
+
+
+class Rate:
+    """Closed bars a second, over the last few heartbeats."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=8)
+
+    def of(self, bars: int) -> float:
+        """The rate now that so many bars have come in all."""
+        now = time.monotonic()
+        self._seen.append((now, bars))
+        then, before = self._seen[0]
+        return (bars - before) / (now - then) if now > then else 0.0

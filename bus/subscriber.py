@@ -1,0 +1,240 @@
+"""A subscriber: follows streams of any number of publishers, each message once and in order.
+
+It looks for publishers in the run directory, keeps a link to each that has something wanted, and tells the publishers
+what its owner has made durable. Everything runs on the event loop that opened it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from .cursor import Cursor
+from .discovery import Announcement, publishers, require_up
+from .errors import Fault
+from .link import Link
+from .messages import Message
+from .names import matches
+from .rundir import RunDir
+from .wire import Start
+
+log = logging.getLogger("pynelive")
+
+Begin = Callable[[Cursor], Awaitable[Start]]
+"""Says where to start in a stream that is seen for the first time (its name, instrument and epoch are known)."""
+Deliver = Callable[[Cursor, list[Message]], None]
+"""Takes messages: in order, each once; a forming bar comes alone."""
+
+Place = tuple[int, int]
+"""An epoch and a seq of it."""
+
+_TICK_S = 0.05
+_REMIND_TICKS = 20
+_ACK_S = 0.002
+_FILE_TIME_NS = 1_000_000_000
+"""Within this time of a change the folder may change again without another file time."""
+
+
+async def from_head(cursor: Cursor) -> Start:
+    """Begin with what is said next."""
+    return Start(last=0)
+
+
+async def from_earliest(cursor: Cursor) -> Start:
+    """Begin with the earliest message that is kept."""
+    return Start()
+
+
+class Subscriber:
+    """Follows streams.
+
+    :param run: the folder of the bus
+    :param patterns: streams or patterns of streams (``demo:*``)
+    :param deliver: called on the loop for all that arrives; must not block
+    :param begin: where to start; the head by default
+    :param older: takes bars that are older than the journal, if ``begin`` asked for them; ``deliver`` by default
+    :param consumer: the name under which the topology declares this consumer; then ``ack`` means something
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        patterns: Sequence[str],
+        deliver: Deliver,
+        begin: Begin = from_head,
+        consumer: str = "",
+        older: Deliver | None = None,
+    ) -> None:
+        self.links: dict[str, Link] = {}
+        self.deliver = deliver
+        self.older = older or deliver
+        self.begin = begin
+        self._run = run
+        self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern and "?" not in pattern)
+        self._patterns = tuple(pattern for pattern in patterns if pattern not in self._exact)
+        self._consumer = consumer
+        self._durable: dict[str, Place] = {}
+        self._news: dict[str, Place] = {}
+        self._paused = False
+        self._looked = 0
+        self._actors = run.actors
+        self._failed: asyncio.Future[None]
+        self._timer: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Start to follow; needs a running loop."""
+        self._failed = asyncio.get_running_loop().create_future()
+        self._timer = asyncio.create_task(self._tick())
+        self._timer.add_done_callback(self._timer_ended)
+
+    async def close(self) -> None:
+        """Leave without a trace."""
+        if self._timer:
+            self._timer.cancel()
+            await asyncio.gather(self._timer, return_exceptions=True)
+        for link in self.links.values():
+            link.close()
+        self.links.clear()
+        if self._failed.done():
+            self._failed.exception()  # whoever wanted to know has asked
+
+    def _timer_ended(self, timer: asyncio.Task[None]) -> None:
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Something that makes following impossible; ``failed`` raises it."""
+        if not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def failed(self) -> None:
+        """Return never, or raise what ``begin`` raised."""
+        await asyncio.shield(self._failed)
+
+    def wanted(self, stream: str) -> bool:
+        """Whether this stream is followed."""
+        return stream in self._exact or any(matches(stream, pattern) for pattern in self._patterns)
+
+    # --- what the owner asks --------------------------------------------------------------------------------------
+
+    @property
+    def cursors(self) -> Iterable[Cursor]:
+        """All streams that were found."""
+        return (cursor for link in self.links.values() for cursor in link.cursors.values())
+
+    def ready(self) -> bool:
+        """Whether all publishers are greeted and all found streams are live."""
+        return bool(self.links) and all(link.ready for link in self.links.values())
+
+    def pause(self, paused: bool) -> None:
+        """Stop or go on reading; nothing is lost by it."""
+        if paused != self._paused:
+            self._paused = paused
+            for link in self.links.values():
+                link.pause(paused)
+
+    def counters(self) -> dict[str, int]:
+        """What happened on all links, added up."""
+        total: dict[str, int] = {}
+        for link in self.links.values():
+            for name, count in link.counts().items():
+                total[name] = total.get(name, 0) + count
+        return total
+
+    def ack(self, durable: dict[str, Place]) -> None:
+        """Note below which seq, of which epoch, streams are durable; the publishers hear of it within a tick."""
+        if not self._news:
+            asyncio.get_running_loop().call_later(_ACK_S, self._send_news)
+        self._news |= durable
+        self._durable |= durable
+
+    def _send_news(self) -> None:
+        news, self._news = self._news, {}
+        for link in self.links.values():
+            self._send_acks(link, news)
+
+    def _send_acks(self, link: Link, durable: dict[str, Place], final: bool = False) -> None:
+        places = ((stream, durable[stream]) for stream in link.cursors.keys() & durable.keys())
+        mine = {stream: seq for stream, (epoch, seq) in places if epoch == link.epoch}
+        if self._consumer and (mine or final):
+            link.ack(self._consumer, mine, final)
+
+    def greeted(self, publisher: str) -> None:
+        """A publisher is new, or back: it does not know what is durable here."""
+        self._send_acks(self.links[publisher], self._durable)
+
+    async def finish(self) -> None:
+        """Say what is durable until every publisher has heard it; for the end, when nothing comes after.
+
+        A publisher that has left in order had heard it. One that was killed is waited for, until the supervisor
+        has it back or stops this actor too.
+        """
+        while deaf := [link for link in self.links.values() if not link.acked.is_set()]:
+            here = publishers(self._run)
+            for link in deaf:
+                if link.name in here:
+                    self._send_acks(link, self._durable, final=True)
+                else:
+                    link.acked.set()
+            await asyncio.sleep(_TICK_S)
+
+    # --- publishers -----------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            self._look()
+            ticks += 1
+            for link in self.links.values():
+                link.tick()
+                if ticks % _REMIND_TICKS == 0:
+                    self._send_acks(link, self._durable)  # one that got lost would hold up a replay
+            await asyncio.sleep(_TICK_S)
+
+    def _look(self) -> None:
+        """Find who is new, back or elsewhere; the folder's time says whether there is anything to read."""
+        try:
+            changed = self._actors.stat().st_mtime_ns
+        except FileNotFoundError:
+            return  # nobody is there, for now
+        if changed == self._looked and abs(time.time_ns() - changed) > _FILE_TIME_NS:
+            return
+        self._looked = changed
+        for name, announcement in publishers(self._run).items():
+            try:
+                self._follow(name, announcement)
+            except Fault as fault:
+                log.error("%s: its announcement is of no use: %s", name, fault)
+
+    def _follow(self, name: str, announcement: Announcement) -> None:
+        link = self.links.get(name)
+        if link is None:
+            self.links[name] = Link(announcement, self)
+            self.links[name].pause(self._paused)
+        elif link.announcement != announcement:
+            link.moved(announcement)
+
+    async def all_found(self, timeout_s: float = 5.0) -> None:
+        """Wait until every exact stream and at least one of every pattern was found and is live.
+
+        :raises Fault: the time is over; names what nobody publishes
+        """
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while missing := self._not_found():
+            if asyncio.get_running_loop().time() > deadline:
+                require_up(self._run)
+                there = ", ".join(sorted(self.heard())[:8])
+                raise Fault(f"nobody publishes {', '.join(missing)} on the bus '{self._run.bus}'; there is {there}")
+            await asyncio.sleep(_TICK_S)
+
+    def _not_found(self) -> list[str]:
+        found = [cursor.stream for cursor in self.cursors]
+        missing = [name for name in self._exact if name not in found]
+        return missing + [p for p in self._patterns if not any(matches(stream, p) for stream in found)]
+
+    def heard(self) -> set[str]:
+        """All streams that exist on the bus, wanted or not."""
+        streams = {stream.name for link in self.links.values() if link.welcome for stream in link.welcome.streams}
+        return {stream for stream in streams if not stream.startswith("exec:")}

@@ -1,0 +1,75 @@
+"""A TOML table into its struct, with every fault of the table said in words, not just the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import FieldInfo, asdict, fields
+
+S = TypeVar("S", bound=Struct)
+
+_WORDS = {
+    "Expected ": "must be ", ", got ": ", not ", " - at $": ", at ", "`": "",
+    "array": "list", "object": "table", "str": "string",
+}  # fmt: skip
+
+
+def build(kind: type[S], raw: object, place: str, problems: list[str]) -> S | None:
+    """Make a struct of a table; None if what it cannot do without is missing or wrong.
+
+    A value that is wrong but has a default is replaced by it: the fault is said once, and what depends on the
+    struct is not blamed for it.
+    """
+    if not isinstance(raw, dict):
+        problems.append(f"{place} must be a table, not {_said(raw)}")
+        return None
+    known = {item.name: item for item in fields(kind)}
+    problems += [f"{place}: unknown key '{key}'{nearest(key, known)}" for key in raw if key not in known]
+    required = [name for name, item in known.items() if item.required]
+    problems += [f"{place}: '{name}' is missing" for name in required if name not in raw]
+    values: dict[str, Any] = {}
+    for name in (name for name in known if name in raw):
+        try:
+            values[name] = _value(known[name], raw[name], f"{place}, {name}", problems)
+        except ValueError as error:
+            problems.append(f"{place}, {name}: {error}")
+    return kind(**values) if values.keys() >= set(required) else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """How a sentence about an unknown name ends: with the nearest names, or with some of those that exist."""
+    choices = list(known)
+    if close := get_close_matches(name, choices, n=3):
+        return ": did you mean " + " or ".join(f"'{choice}'" for choice in close) + "?"
+    more = f" and {len(choices) - 8} more" if len(choices) > 8 else ""
+    return f": there is {', '.join(choices[:8])}{more}" if choices else ": there is none"
+
+
+def _value(item: FieldInfo, raw: object, place: str, problems: list[str]) -> Any:
+    if isinstance(item.type, type) and issubclass(item.type, Struct):
+        given = {**asdict(item.default), **raw} if isinstance(raw, dict) else raw
+        return build(item.type, given, place, problems) or item.default
+    if get_origin(item.type) is Literal and raw not in get_args(item.type):
+        raise ValueError(f"must be {' or '.join(map(repr, get_args(item.type)))}, not {_said(raw)}")
+    try:
+        return msgspec.convert(raw, item.type)
+    except msgspec.ValidationError as error:
+        raise ValueError(_plain(str(error), raw)) from None
+
+
+def _said(raw: object) -> str:
+    names = {dict: "a table", list: "a list", str: "a string", bool: "true or false"}
+    return repr(raw) if isinstance(raw, str) else names.get(type(raw), f"a {type(raw).__name__}")
+
+
+def _plain(error: str, raw: object) -> str:
+    """msgspec's sentence in the words of a TOML file."""
+    said = error
+    for theirs, ours in _WORDS.items():
+        said = said.replace(theirs, ours)
+    shown = not isinstance(raw, dict | list) and ", not " not in said
+    return f"{said}, not {raw}" if shown else said[:1].lower() + said[1:]

@@ -1,0 +1,324 @@
+"""topology.toml: which actors a bus has. The only file that reads it.
+
+``read`` finds every fault that the file alone can show and goes on with what is sound, so that the plugins'
+faults join the same list (``commands/validate.py``); ``load`` is for those who only want the actors.
+Relative paths in the file start at its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta, Struct, field
+from msgspec.structs import replace
+
+from .errors import TopologyError
+from .names import is_pattern, matches, parse_key
+from .prefixes import prefix_of_file
+from .secrets import Secrets
+from .tables import build, nearest
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NO_NAME = "is no name: use letters, digits, - _ and . (at most 64, the first a letter or a digit)"
+_Positive = Annotated[float, Meta(gt=0)]
+_Count = Annotated[int, Meta(ge=0)]
+_Names = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class BusSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[bus]``: the name of the bus and where it keeps its journals, discovery and logs."""
+
+    name: str = "default"
+    run_dir: str = ""
+    transport: Literal["auto", "ipc", "tcp"] = "auto"
+
+
+class JournalSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``journal = {…}`` of a publisher: how much is kept. The size wins; age waits for the declared consumers."""
+
+    max_mb: _Positive = 256
+    max_hours: Annotated[float, Meta(ge=0)] = 0
+    sync_ms: _Count = 100
+
+
+class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[producer]]``: one provider and its streams."""
+
+    name: str
+    provider: str
+    streams: _Names
+    options: dict[str, Any] = field(default_factory=dict)
+    journal: JournalSpec = JournalSpec()
+
+
+class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[sink]]``: keeps or shows the streams that match."""
+
+    name: str
+    type: str
+    streams: _Names
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``[[runner]]``: one script on one stream; publishes ``run:<name>``."""
+
+    name: str
+    script: str
+    stream: str
+    type: str = "pyne"
+    history: _Count = 500
+    inputs: dict[str, Any] = field(default_factory=dict)
+    trade_history: bool = False
+    updates: Literal["auto", "all", "closed"] = "auto"
+    start: Literal["earliest", "head"] = "earliest"
+    output: str = "output"
+    options: dict[str, Any] = field(default_factory=dict)
+    journal: JournalSpec = JournalSpec(max_mb=1024)
+
+
+ActorSpec = ProducerSpec | SinkSpec | RunnerSpec
+Role = Literal["producer", "sink", "runner"]
+_A = TypeVar("_A", ProducerSpec, SinkSpec, RunnerSpec)
+_ROLES: dict[type[Struct], Role] = {ProducerSpec: "producer", SinkSpec: "sink", RunnerSpec: "runner"}
+
+
+class Topology(Struct, frozen=True):
+    """A topology file: who publishes what, and who consumes it.
+
+    ``prefixes`` holds, by producer, what its streams begin with if that is not the provider's name.
+    """
+
+    path: Path
+    bus: BusSpec
+    producers: tuple[ProducerSpec, ...] = ()
+    sinks: tuple[SinkSpec, ...] = ()
+    runners: tuple[RunnerSpec, ...] = ()
+    prefixes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def actors(self) -> tuple[ActorSpec, ...]:
+        """All actors in the order of their launch: producers, runners, sinks."""
+        return (*self.producers, *self.runners, *self.sinks)
+
+    @property
+    def streams(self) -> list[str]:
+        """The full names of all streams."""
+        return [stream for spec in self.actors for stream in self.published(spec)]
+
+    @property
+    def base(self) -> Path:
+        """The folder of the file, where its relative paths start."""
+        return self.path.parent
+
+    @property
+    def run_dir(self) -> Path:
+        """Where journals, discovery and logs of this bus are."""
+        return self.resolve(self.bus.run_dir or f".pynelive/{self.bus.name}")
+
+    def resolve(self, path: str) -> Path:
+        """A path that the file names."""
+        return self.base / os.path.expanduser(path)
+
+    def actor(self, name: str) -> ActorSpec:
+        """The actor of that name.
+
+        :raises TopologyError: there is none
+        """
+        for spec in self.actors:
+            if spec.name == name:
+                return spec
+        hint = nearest(name, [spec.name for spec in self.actors])
+        raise TopologyError([f"{self.path} has no actor '{name}'{hint}"])
+
+    def role(self, spec: ActorSpec) -> Role:
+        """What the actor is, in the word of its table."""
+        return _ROLES[type(spec)]
+
+    def published(self, spec: ActorSpec) -> list[str]:
+        """The full names of the streams that the actor owns."""
+        if isinstance(spec, ProducerSpec):
+            prefix = self.prefixes.get(spec.name, spec.provider)
+            return [f"{prefix}:{key}" for key in spec.streams]
+        return [f"run:{spec.name}"] if isinstance(spec, RunnerSpec) else []
+
+    def consumed(self, spec: ActorSpec) -> list[str]:
+        """The full names of the streams that the actor reads."""
+        wanted = patterns(spec)
+        return [stream for stream in self.streams if _wanted(stream, wanted)]
+
+    def consumers(self, stream: str) -> list[str]:
+        """The names of the declared actors that read the stream."""
+        return [spec.name for spec in self.actors if _wanted(stream, patterns(spec))]
+
+
+def patterns(spec: ActorSpec) -> tuple[str, ...]:
+    """What the actor reads, as the file says it."""
+    if isinstance(spec, RunnerSpec):
+        return (spec.stream,)
+    return spec.streams if isinstance(spec, SinkSpec) else ()
+
+
+def _wanted(stream: str, wanted: tuple[str, ...]) -> bool:
+    return any(matches(stream, pattern) for pattern in wanted)
+
+
+def place(spec: ActorSpec) -> str:
+    """Where a fault of the actor is: its table and its name."""
+    return f"[[{_ROLES[type(spec)]}]] {spec.name}"
+
+
+def load(path: Path) -> Topology:
+    """Read a topology file that is meant to be sound.
+
+    :raises TopologyError: all faults at once
+    """
+    topology, problems = read(path)
+    if problems:
+        raise TopologyError(problems)
+    return topology
+
+
+def read(path: Path) -> tuple[Topology, list[str]]:
+    """Read what is sound of a topology file, and say what is not.
+
+    :raises TopologyError: there is no file or it is no TOML
+    """
+    path = path.absolute()
+    raw, problems = _parse(path), list[str]()
+    known = ("bus", *_ROLES.values())
+    problems += [f"[{key}] is an unknown table{nearest(key, known)}" for key in raw if key not in known]
+    bus = build(BusSpec, raw.get("bus", {}), "[bus]", problems) or BusSpec()
+    secrets = Secrets(path.parent)
+    producers = _actors(ProducerSpec, raw, secrets, problems)
+    sinks = _actors(SinkSpec, raw, secrets, problems)
+    runners = _actors(RunnerSpec, raw, secrets, problems)
+    prefixes, unnamed = _prefixes(producers, path.parent)
+    topology = Topology(path, bus, producers, sinks, runners, prefixes)
+    complete = len(producers + runners) == len(_rows(raw, "producer") + _rows(raw, "runner")) and not unnamed
+    return topology, [*problems, *unnamed, *_faults(topology, complete)]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        sentence = f"there is no {path}: name a topology file, or write one with `pynelive init`"
+    except OSError as error:
+        sentence = f"{path} cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        sentence = f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8"
+    except (ValueError, RecursionError) as error:
+        sentence = f"{path} is no TOML: {error}"
+    raise TopologyError([sentence])
+
+
+def _rows(raw: dict[str, Any], role: Role) -> list[Any]:
+    rows = raw.get(role, [])
+    return rows if isinstance(rows, list) else [rows]
+
+
+def _actors(kind: type[_A], raw: dict[str, Any], secrets: Secrets, problems: list[str]) -> tuple[_A, ...]:
+    role, found = _ROLES[kind], []
+    if isinstance(raw.get(role), dict):
+        problems.append(f"[{role}] is one of several: write [[{role}]]")
+    for number, row in enumerate(_rows(raw, role), 1):
+        name = row.get("name") if isinstance(row, dict) else None
+        where = f"[[{role}]] {name if name and isinstance(name, str) else f'number {number}'}"
+        if spec := build(kind, row, where, problems):
+            options = secrets.resolve(spec.options, f"{where}, options", problems)
+            found.append(replace(spec, options=options))
+    return tuple(found)
+
+
+def _prefixes(producers: tuple[ProducerSpec, ...], base: Path) -> tuple[dict[str, str], list[str]]:
+    prefixes, problems = {}, []
+    for spec in producers:
+        try:
+            if prefix := prefix_of_file(spec.provider, base):
+                prefixes[spec.name] = prefix
+        except ValueError as error:
+            problems.append(f"{place(spec)}, provider: {error}")
+    return prefixes, problems
+
+
+def _faults(topology: Topology, complete: bool) -> Iterator[str]:
+    """What is wrong between the actors; who reads what is only judged if all publishers are known."""
+    if complete and not topology.producers:
+        yield "there is no [[producer]]: nothing would be published"
+    yield from _bad_names(topology)
+    yield from _bad_keys(topology)
+    yield from _published_twice(topology)
+    if complete:
+        yield from _published_by_nobody(topology)
+    yield from _unrunnable(topology)
+    yield from _circles(topology)
+
+
+def _bad_names(topology: Topology) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    if not _FILE_NAME.fullmatch(topology.bus.name):
+        yield f"[bus], name: {topology.bus.name!r} {_NO_NAME}"
+    for spec in topology.actors:
+        if not _FILE_NAME.fullmatch(spec.name):
+            yield f"{place(spec)}, name: {spec.name!r} {_NO_NAME}"
+        if spec.name == "supervisor":
+            yield f"{place(spec)}, name: 'supervisor' is the name of what runs them: choose another"
+        if spec.name in owners:
+            yield f"{place(spec)}, name: '{spec.name}' is taken by {owners[spec.name]}"
+        owners.setdefault(spec.name, place(spec))
+
+
+def _bad_keys(topology: Topology) -> Iterator[str]:
+    for spec in topology.producers:
+        for key in spec.streams:
+            try:
+                parse_key(key)
+            except ValueError as error:
+                yield f"{place(spec)}, streams: {error}"
+            if is_pattern(key) or not key.isprintable():
+                yield f"{place(spec)}, streams: {key!r} must be one symbol, spelled out"
+
+
+def _published_twice(topology: Topology) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for spec in topology.producers:
+        for stream in topology.published(spec):
+            if stream in owners:
+                yield f"{place(spec)}, streams: '{stream}' is published by {owners[stream]} already"
+            owners[stream] = place(spec)
+
+
+def _published_by_nobody(topology: Topology) -> Iterator[str]:
+    streams = topology.streams
+    for spec in topology.actors:
+        for pattern in patterns(spec):
+            if not any(matches(stream, pattern) for stream in streams):
+                key = "stream" if isinstance(spec, RunnerSpec) else "streams"
+                yield f"{place(spec)}, {key}: nobody publishes '{pattern}'{nearest(pattern, streams)}"
+
+
+def _unrunnable(topology: Topology) -> Iterator[str]:
+    for spec in topology.runners:
+        if not os.path.isfile(script := topology.resolve(spec.script)):
+            yield f"{place(spec)}, script: there is no file {script}"
+        if is_pattern(spec.stream):
+            yield f"{place(spec)}, stream: '{spec.stream}' must be one stream, without * and ?"
+        elif spec.type == "pyne" and spec.stream.startswith("run:"):
+            yield f"{place(spec)}, stream: a script reads bars, and '{spec.stream}' has none"
+
+
+def _circles(topology: Topology) -> Iterator[str]:
+    source = {f"run:{spec.name}": spec.stream for spec in topology.runners}
+    for spec in topology.runners:
+        stream, seen = spec.stream, set[str]()
+        while stream in source and stream not in seen:
+            seen.add(stream)
+            stream = source[stream]
+        if f"run:{spec.name}" in seen:
+            yield f"{place(spec)}, stream: '{spec.stream}' comes from its own output"

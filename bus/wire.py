@@ -1,0 +1,296 @@
+"""Messages as bytes: frames on PUB, records in the journal, requests and replies between DEALER and ROUTER.
+
+A frame is one ZeroMQ message ``topic | header | payload``: the topic ends with a zero byte, so that a
+subscription means exactly one stream; the header is 28 bytes, little endian; the payload is one msgpack array
+of messages, which takes consecutive sequence numbers from ``seq`` on. A journal record carries the same
+payload behind a header of its own, so a message is encoded once. docs/wire.md shows how to read it from any
+language.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+
+from .messages import Instrument, Message
+
+_T = TypeVar("_T")
+VERSION: Final = 1
+LATEST: Final = 1
+"""Frame flag: latest-wins. Not journaled, not numbered; ``seq`` is that of the stream's next message."""
+
+HEADER: Final = struct.Struct("<BBHQQq")
+"""version, flags, count, epoch, seq of the first message, send time in ns since 1970."""
+
+RECORD: Final = struct.Struct("<IIIHHQq")
+"""length of the payload, crc32 of all that follows, stream number, count of messages, of them closed bars
+that are no revision, seq of the first message, the latest bar time so far (ms)."""
+
+_RECORD_BODY: Final = struct.Struct("<IHHQq")
+_COMMIT: Final = struct.Struct("<II")
+_pack_body: Final = _RECORD_BODY.pack
+_pack_commit: Final = _COMMIT.pack_into
+pack_header: Final = HEADER.pack
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[list[Message]]] = msgspec.msgpack.Decoder(list[Message])
+
+
+class Frame(NamedTuple):
+    """A frame taken apart; ``payload`` is still encoded."""
+
+    topic: bytes
+    flags: int
+    messages: int
+    epoch: int
+    seq: int
+    sent_ns: int
+    payload: memoryview
+
+
+class Malformed(Exception):
+    """Bytes that no publisher of this version sends; they are counted and dropped, never guessed at."""
+
+
+def topic_of(stream: str) -> bytes:
+    """The topic of a stream: ``b1/`` and its name with ``%`` and ``/`` escaped, ended by a zero byte."""
+    return b"b1/" + stream.replace("%", "%25").replace("/", "%2F").encode() + b"\0"
+
+
+def heartbeat_topic(publisher: str) -> bytes:
+    """Where a publisher says the heads of its streams."""
+    return b"hb/" + publisher.encode() + b"\0"
+
+
+def join_topic(nonce: str) -> bytes:
+    """Subscribed last: the answer on it proves that all subscriptions before it are in."""
+    return b"j/" + nonce.encode() + b"\0"
+
+
+encode: Final[Callable[[Sequence[Message]], bytes]] = _encoder.encode
+"""The payload that holds the messages."""
+
+
+def decode(payload: bytes | memoryview) -> list[Message]:
+    """The messages of a payload.
+
+    :raises Malformed: it is not an array of known messages
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)) from None
+
+
+def parse_frame(data: bytes) -> Frame:
+    """Take a frame apart.
+
+    :raises Malformed: too short, no topic, or another version
+    """
+    end = data.find(b"\0") + 1
+    if end == 0 or len(data) < end + HEADER.size:
+        raise Malformed("a frame without topic or header")
+    version, flags, count, epoch, seq, sent_ns = HEADER.unpack_from(data, end)
+    if version != VERSION:
+        raise Malformed(f"a frame of version {version}; this program reads version {VERSION}")
+    return Frame(data[:end], flags, count, epoch, seq, sent_ns, memoryview(data)[end + HEADER.size :])
+
+
+class Record(NamedTuple):
+    """A journal record taken apart: ``size`` bytes at its place, ``payload`` still encoded."""
+
+    size: int
+    stream: int
+    messages: int
+    bars: int
+    seq: int
+    time_ms: int
+    payload: memoryview
+
+
+def write_record(
+    buffer: memoryview, at: int, stream: int, count: int, bars: int, seq: int, time_ms: int, payload: bytes
+) -> int:
+    """Write a record and return its size; length and crc go last: a torn one is never taken for whole."""
+    body = _pack_body(stream, count, bars, seq, time_ms) + payload
+    end = at + 8 + len(body)
+    buffer[at + 8 : end] = body
+    _pack_commit(buffer, at, len(payload), crc32(body))
+    return end - at
+
+
+def read_record(buffer: memoryview, at: int) -> Record | None:
+    """The record at a place, or None where there is no whole one (the end, or a torn tail)."""
+    if at + RECORD.size > len(buffer):
+        return None
+    size, crc, stream, count, bars, seq, time_ms = RECORD.unpack_from(buffer, at)
+    end = at + RECORD.size + size
+    if count == 0 or end > len(buffer) or crc32(buffer[at + _COMMIT.size : end]) != crc:
+        return None
+    return Record(RECORD.size + size, stream, count, bars, seq, time_ms, buffer[at + RECORD.size : end])
+
+
+# --- requests (DEALER to ROUTER) and their replies ----------------------------------------------------------
+
+
+class Info(Struct, frozen=True, array_like=True, tag="info"):
+    """Ask what the publisher has."""
+
+
+class Start(Struct, frozen=True, array_like=True):
+    """Where to begin in a stream; the first field that is set counts, none means the earliest that is kept.
+
+    ``seq``: at this message. ``from_ms``: at the first record whose latest bar is not before this time, so
+    that a consumer that has that bar sees the revisions after it. ``last``: so that the last N closed bars
+    follow. ``older``: at the earliest, with so many bars of the source's history before it.
+    """
+
+    seq: int | None = None
+    from_ms: int | None = None
+    last: int | None = None
+    older: int = 0
+
+
+class Replay(Struct, frozen=True, array_like=True, tag="replay"):
+    """Ask for the journal of some streams, in order of their names; at most ``max_bytes`` come at once."""
+
+    request: int
+    wants: dict[str, Start]
+    max_bytes: int = 1 << 20
+
+
+class History(Struct, frozen=True, array_like=True, tag="history"):
+    """Ask the source for its last ``count`` closed bars that open after ``after_ms`` and before ``before_ms``."""
+
+    request: int
+    stream: str
+    count: int
+    before_ms: int
+    after_ms: int = 0
+
+
+class Ack(Struct, frozen=True, array_like=True, tag="ack"):
+    """A declared consumer has everything below these seqs on disk; ``final`` asks for an answer."""
+
+    consumer: str
+    epoch: int
+    durable: dict[str, int]
+    final: bool = False
+
+
+class StreamInfo(Struct, frozen=True, array_like=True):
+    """A stream of a publisher: its number, the seqs that are kept, its instrument and the last bar.
+
+    ``first`` is the earliest seq that can be replayed, ``head`` the seq that comes next.
+    """
+
+    name: str
+    first: int
+    head: int
+    bars: int
+    instrument: Instrument | None = None
+    last: Message | None = None
+    state: Message | None = None
+    ended: bool = False
+    subscribers: int = 0
+
+
+class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
+    """The answer to ``Info``; ``lags`` is what each declared consumer has not got yet, in messages."""
+
+    publisher: str
+    version: str
+    epoch: int
+    pub: str
+    heartbeat_s: float
+    streams: list[StreamInfo]
+    lags: dict[str, int]
+    subscribers: int
+
+
+class Span(Struct, frozen=True, array_like=True):
+    """Of one stream in a replay: ``start`` is the first seq that counts; what is before it is skipped.
+
+    ``truncated`` says that earlier messages were asked for than are kept; ``missing`` how many of the
+    ``last`` bars are older than the journal.
+    """
+
+    start: int
+    head: int
+    truncated: bool = False
+    missing: int = 0
+
+
+class Replayed(Struct, frozen=True, array_like=True, tag="replayed"):
+    """The answer to ``Replay``: spans by stream, whole journal records, and their streams by number."""
+
+    request: int
+    epoch: int
+    spans: dict[str, Span]
+    records: list[bytes]
+    numbers: dict[int, str]
+
+
+class Bars(Struct, frozen=True, array_like=True, tag="bars"):
+    """The answer to ``History``: a payload of closed bars, oldest first, or why there are none."""
+
+    request: int
+    payload: bytes
+    reason: str = ""
+
+
+class Acked(Struct, frozen=True, array_like=True, tag="acked"):
+    """The answer to a final ``Ack``."""
+
+    epoch: int
+
+
+Request = Info | Replay | History | Ack
+Reply = Welcome | Replayed | Bars | Acked
+
+_requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
+_replies: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_heads: Final = msgspec.msgpack.Decoder(dict[str, int])
+
+
+def encode_call(call: Request | Reply) -> bytes:
+    """A request or reply as bytes, with the version in front."""
+    return bytes((VERSION,)) + _encoder.encode(call)
+
+
+def decode_request(data: bytes) -> Request:
+    """:raises Malformed: not a request of this version"""
+    return _call(_requests, data)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """:raises Malformed: not a reply of this version"""
+    return _call(_replies, data)
+
+
+def _call(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
+    if data[:1] != bytes((VERSION,)):
+        raise Malformed(
+            f"a call of version {data[0] if data else 'none'}; this program speaks version {VERSION}"
+        )
+    try:
+        return decoder.decode(memoryview(data)[1:])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)) from None
+
+
+def encode_heads(heads: dict[str, int]) -> bytes:
+    """The payload of a heartbeat: the next seq of streams by name."""
+    return _encoder.encode(heads)
+
+
+def decode_heads(payload: bytes | memoryview) -> dict[str, int]:
+    """:raises Malformed: not a heartbeat's payload"""
+    try:
+        return _heads.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)) from None

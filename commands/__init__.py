@@ -1,0 +1,1 @@
+"""The command line: one module a command (or a family of them), loaded when it is called."""

@@ -1,0 +1,304 @@
+"""The commands that attach to a running bus, each leaving it as it was: streams, tail, record, exec."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..bus.actor import run_role
+from ..bus.discovery import require_up
+from ..bus.errors import Fault
+from ..bus.link import Link
+from ..bus.messages import Bar, Message, State
+from ..bus.rundir import RunDir, find_run_dir
+from ..bus.subscribe import Heard, listen
+from ..bus.subscriber import Subscriber
+from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
+from ..bus.wire import Start
+from .lines import clock, json_line, plain_line, say
+
+_COLUMNS = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
+
+bus_option = click.option(
+    "--bus",
+    metavar="NAME|DIR",
+    help="The bus: its name or folder. Else PYNELIVE_BUS, ./topology.toml, or the only one up.",
+)
+_RATE_S = 0.5
+
+
+def since(text: str) -> Start:
+    """``-500`` (bars), ``earliest``, or a time in ISO 8601, UTC unless it says otherwise."""
+    if text == "earliest":
+        return Start()
+    if text.startswith("-") and text[1:].isdigit():
+        return Start(last=int(text[1:]))
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"'{text}' is no start: write -500 (bars), earliest, or a time such as 2026-01-31T14:30"
+        ) from None
+    return Start(from_ms=int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Run; Ctrl-C and SIGTERM end it quietly, and so does a pipe that nobody reads."""
+
+    async def main() -> None:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            pass  # the person has seen enough
+
+    asyncio.run(main())
+
+
+# --- streams ------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@bus_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a stream.")
+@click.option("--all", "internal", is_flag=True, help="What runners keep for their own recovery (exec:…) too.")
+def streams(bus: str | None, as_json: bool, internal: bool) -> None:
+    """List what is on the bus: state, rate, lag of its slowest consumer, last bar, subscribers."""
+    run = find_run_dir(bus)
+    require_up(run)
+    rows = asyncio.run(_rows(run))
+    rows = [row for row in rows if internal or not row["stream"].startswith("exec:")]
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    _print_table(rows)
+
+
+async def _rows(run: RunDir) -> list[dict[str, Any]]:
+    """Ask every publisher twice, so that there is a rate."""
+    subscriber = Subscriber(run, (), lambda cursor, messages: None)
+    subscriber.open()
+    try:
+        await _greeted(subscriber)
+        before = {name: link.welcome for name, link in subscriber.links.items()}
+        started = time.monotonic()
+        await asyncio.sleep(_RATE_S)
+        for link in subscriber.links.values():
+            link.welcome = None
+            link.greet()
+        await _greeted(subscriber)
+        elapsed = time.monotonic() - started
+        rows = []
+        for name, link in subscriber.links.items():
+            old = {stream.name: stream.bars for stream in w.streams} if (w := before.get(name)) else {}
+            rows += _stream_rows(link, old, elapsed)
+        return rows
+    finally:
+        await subscriber.close()
+
+
+async def _greeted(subscriber: Subscriber, timeout_s: float = 2.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if subscriber.links and all(link.welcome for link in subscriber.links.values()):
+            return
+        await asyncio.sleep(0.02)
+
+
+def _stream_rows(link: Link, before: dict[str, int], elapsed_s: float) -> list[dict[str, Any]]:
+    welcome = link.welcome
+    if welcome is None:
+        return [{"publisher": link.name, "stream": "", "state": "silent"}]
+    rows = []
+    for stream in welcome.streams:
+        last = stream.last if isinstance(stream.last, Bar) else None
+        state = "ended" if stream.ended else stream.state.state if isinstance(stream.state, State) else "live"
+        rows.append({
+            "publisher": link.name, "stream": stream.name, "state": state, "bars": stream.bars,
+            "rate": round((stream.bars - before.get(stream.name, stream.bars)) / elapsed_s, 1),
+            "lag": max(welcome.lags.values(), default=0), "last_ms": last.time_ms if last else 0,
+            "last_price": last.close if last else None, "origin": last.origin if last else "",
+            "subscribers": stream.subscribers, "head": stream.head, "kept_from": stream.first,
+            "epoch": welcome.epoch,
+        })  # fmt: skip
+    return rows
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name in ("stream", "state", "origin") else "right", no_wrap=True)
+    for row in rows:
+        if not row["stream"]:
+            table.add_row(f"({row['publisher']})", "silent")
+            continue
+        price = "" if row["last_price"] is None else f"{row['last_price']:,.10g}"
+        table.add_row(
+            row["stream"], row["state"], f"{row['bars']:,}", f"{row['rate']:g}", f"{row['lag']:,}",
+            clock(row["last_ms"]), price, row["origin"], str(row["subscribers"]),
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+# --- tail ---------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True)
+@click.option(
+    "--from",
+    "start",
+    type=since,
+    default="-0",
+    help="-500 (bars), earliest, or a time (ISO 8601).",
+)
+@click.option("--forming", is_flag=True, help="Forming bars too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
+@click.option("-n", "count", type=click.IntRange(1), metavar="COUNT", help="Leave after so many messages.")
+@bus_option
+def tail(
+    patterns: tuple[str, ...], start: Start, forming: bool, as_json: bool, count: int | None, bus: str | None
+) -> None:
+    """Attach to streams and print what they say, history first if --from asks for it."""
+    _run_until_interrupted(
+        _tail(patterns, start, _wanted(forming), json_line if as_json else plain_line, count, bus)
+    )
+
+
+async def _tail(
+    patterns: tuple[str, ...], start: Start, wanted: Callable[[Message], bool], line: Callable[[Heard], str],
+    count: int | None, bus: str | None,
+) -> None:  # fmt: skip
+    seen = 0
+    async with listen(*patterns, start=start, bus=bus) as heard:
+        async for item in heard:
+            if not wanted(item.message):
+                continue
+            say(line(item))
+            seen += 1
+            if seen == count:
+                return
+
+
+def _wanted(forming: bool) -> Callable[[Message], bool]:
+    return lambda message: forming or not isinstance(message, Bar) or message.closed
+
+
+# --- record and exec ----------------------------------------------------------------------------------------
+
+
+def _attached(
+    run: RunDir, sinks: tuple[SinkSpec, ...] = (), runners: tuple[RunnerSpec, ...] = ()
+) -> Topology:
+    """What a command attaches with: a topology of one actor on somebody else's bus."""
+    return Topology(Path.cwd() / "attached", BusSpec(run.bus, str(run.root)), (), sinks, runners)
+
+
+async def _found(run: RunDir, patterns: tuple[str, ...]) -> None:
+    """Make sure that the streams are there before anything is opened for them."""
+    subscriber = Subscriber(run, patterns, lambda cursor, messages: None)
+    subscriber.open()
+    try:
+        await subscriber.all_found(3.0)
+    finally:
+        await subscriber.close()
+
+
+@click.command()
+@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True)
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--from",
+    "start",
+    type=since,
+    default="-0",
+    help="Where a new file begins: -500, earliest, a time.",
+)
+@bus_option
+def record(patterns: tuple[str, ...], folder: Path, start: Start, bus: str | None) -> int:
+    """Attach a recorder: .ohlcv files of the streams in DIR; an existing file is continued without a hole."""
+    from ..sinks.feed import SinkFeed
+
+    run = find_run_dir(bus)
+    asyncio.run(_found(run, patterns))
+    if sys.stderr.isatty():
+        click.echo(f"recording {', '.join(patterns)} into {folder}; Ctrl-C ends it", err=True)
+    spec = SinkSpec(f"record-{os.getpid()}", "ohlcv", patterns, {"dir": str(folder.absolute())})
+    role = SinkFeed(_attached(run, sinks=(spec,)), spec, start)
+    code = run_role(role, lambda: _say_progress(role.status().bars))
+    click.echo("\n".join(role.status().summary) or "nothing was recorded")
+    return code
+
+
+def _say_progress(bars: int) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"\r{bars:,} bars", nl=False, err=True)
+
+
+@click.command("exec")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("stream")
+@click.option("--history", type=click.IntRange(0), default=500, show_default=True, help="Bars of warm-up.")
+@click.option(
+    "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the script; repeatable."
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write plot.csv, trades.csv … here too.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
+@bus_option
+def exec_script(
+    script: Path,
+    stream: str,
+    history: int,
+    inputs: tuple[str, ...],
+    output: Path | None,
+    as_json: bool,
+    bus: str | None,
+) -> int:
+    """Attach a PyneCore script to a stream: warm it up with history, then print what it says live."""
+    from ..runners.feed import RunnerFeed
+
+    run = find_run_dir(bus)
+    asyncio.run(_found(run, (stream,)))
+    name = f"exec-{script.stem}-{os.getpid()}"
+    spec = RunnerSpec(
+        name, str(script.absolute()), stream, history=history, inputs=dict(map(_input, inputs)),
+        output=str(output.absolute()) if output else "",
+    )  # fmt: skip
+    line = json_line if as_json else plain_line
+    role = RunnerFeed(
+        _attached(run, runners=(spec,)),
+        spec,
+        attached=True,
+        say=lambda said: say(line(Heard(f"run:{name}", said))),
+    )
+    return run_role(role)
+
+
+def _input(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise Fault(f"--input {text}: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

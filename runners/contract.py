@@ -1,0 +1,53 @@
+"""The runner contract: who feeds a script."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ..bus.messages import Bar, Instrument, Message
+from ..bus.topology import RunnerSpec
+
+
+class Runner(ABC):
+    """One script on one stream, pushed one update at a time.
+
+    The loop around it (``runners/feed.py``) constructs it when the stream's instrument is known (off the
+    event loop, so it may block), pushes the warm-up, calls ``go_live`` once, pushes what is live, and calls
+    ``close``. What a call returns is published in that order. The same updates must give the same output:
+    after a restart the loop pushes the whole run again and throws away what was published before. A script's
+    error is raised as ``pynelive.bus.errors.Fault``.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, spec: RunnerSpec, script: Path, instrument: Instrument, output: Path | None) -> None:
+        """:param output: the folder for the script's files, or None to write none"""
+
+    @classmethod  # noqa: B027 - for some nothing is slow
+    def warm(cls) -> None:
+        """Import what is slow; called before the event loop exists."""
+
+    @property
+    @abstractmethod
+    def describes(self) -> tuple[str, Literal["indicator", "strategy"]]:
+        """The title of the script, and what it is."""
+
+    @property
+    @abstractmethod
+    def wants_forming(self) -> bool:
+        """Whether forming updates are to be pushed too."""
+
+    @abstractmethod
+    def push(self, bar: Bar) -> list[Message]:
+        """Execute one update; what the script said."""
+
+    @abstractmethod
+    def go_live(self) -> list[Message]:
+        """The warm-up is over; what was still to be said about it."""
+
+    @abstractmethod
+    def close(self) -> list[Message]:
+        """The end: files complete; what was still to be said."""

@@ -1,0 +1,50 @@
+"""The runner for PyneCore scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from ..bus.messages import Bar, Instrument, Message
+from ..bus.topology import RunnerSpec
+from .contract import Runner
+from .script import Outputs, Script
+
+
+class PyneRunner(Runner):
+    """Feeds one Pine script in Python to PyneCore; its files are those that ``pyne run`` writes."""
+
+    kind = "pyne"
+
+    def __init__(self, spec: RunnerSpec, script: Path, instrument: Instrument, output: Path | None) -> None:
+        self._script = Script(
+            script, instrument, inputs=spec.inputs, trade_history=spec.trade_history, updates=spec.updates,
+            output=output,
+        )  # fmt: skip
+
+    @property
+    def describes(self) -> tuple[str, Literal["indicator", "strategy"]]:
+        return self._script.title, self._script.kind
+
+    @property
+    def wants_forming(self) -> bool:
+        return self._script.wants_forming
+
+    def push(self, bar: Bar) -> list[Message]:
+        return _messages(self._script.push(bar))
+
+    def go_live(self) -> list[Message]:
+        return _messages(self._script.go_live())
+
+    def close(self) -> list[Message]:
+        return _messages(self._script.close())
+
+
+def _messages(said: Outputs) -> list[Message]:
+    messages: list[Message] = [said.plot] if said.plot else []
+    messages += said.alerts
+    messages += said.logs
+    messages += said.fills
+    if said.signal:
+        messages.append(said.signal)
+    return messages

@@ -1,0 +1,225 @@
+"""PyneCore from the inside: the one file that leans on its private names.
+
+PyneCore 6.11 runs a script for a command line: it pulls bars, prints alerts and keeps its state in module
+attributes. What a host needs beyond its public surface is gathered here, each name pinned by
+``tests/test_pynecore_contract.py``, so that another PyneCore is one file to look at.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..bus import sockets  # noqa: F401 - behind PyneCore nobody could import zmq
+from ..bus.messages import Bar, Fill
+
+# ruff: noqa: E402 - PyneCore reads these while it is imported.
+# Every import of a script would rewrite its .toml, and runners that start together read it half-written.
+os.environ["PYNE_SAVE_SCRIPT_TOML"] = "0"
+os.environ.setdefault("PYNE_NO_COLOR_LOG", "1")
+# Without bytecode each start transforms PyneCore's library and the script again: 1.4 s instead of 0.2 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+import pynecore.lib.alert
+import pynecore.lib.log  # noqa: F401 - both are had from sys.modules below
+from pynecore import lib
+from pynecore.core.format_args import check_format_args
+from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
+from pynecore.core.syminfo import SymInfo
+from pynecore.lib import barstate, string
+from pynecore.types import script_type
+from pynecore.types.color import Color
+from pynecore.types.ohlcv import OHLCV
+
+__all__ = ["LIVE_TRANSITION", "OHLCV", "ScriptRunner"]
+
+# `pynecore.lib.alert` the attribute is callable and may be the function: the module is had by its name.
+_alert: Any = sys.modules["pynecore.lib.alert"]
+_log: Any = sys.modules["pynecore.lib.log"]
+
+_INPUT_TYPES: dict[str, Any] = {
+    "int": int, "float": (int, float), "price": (int, float), "bool": bool, "string": str, "source": str,
+}
+
+PlotValue = float | str | bool | None
+
+
+class Listener(Protocol):
+    """What a script says while its body runs."""
+
+    def on_alert(self, message: str, freq: str, site: object) -> None:
+        """``alert()``; ``site`` identifies the call in the script's source."""
+
+    def on_condition(self, title: str, message: str) -> None:
+        """``alertcondition()`` whose condition holds."""
+
+    def on_log(self, level: str, text: str) -> None:
+        """``log.info``, ``log.warning`` or ``log.error``."""
+
+
+def load(
+    path: Path, syminfo: SymInfo, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
+) -> ScriptRunner:
+    """Import and transform the script; whatever it raises passes through.
+
+    The output files are those of ``pyne run``; nothing is opened before the first bar.
+    """
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+    files = {
+        "plot_path": output / "plot.csv",
+        "strat_path": output / "strategy.csv",
+        "trade_path": output / "trades.csv",
+    } if output else {}
+    return ScriptRunner(
+        path, (), syminfo, live=True, inputs=dict(inputs), lossless_prices=True, lossless_volume=True,
+        last_bar_index=None if warmup is None else warmup - 1, **files,
+    )
+
+
+def is_strategy(runner: ScriptRunner) -> bool:
+    """Whether the script is a strategy; anything else that can be loaded here is an indicator."""
+    return bool(runner.script.script_type == script_type.strategy)
+
+
+def unfit(runner: ScriptRunner) -> str | None:
+    """Why PyneCore cannot run this script live, found before its first bar."""
+    if runner.script.script_type == script_type.library:
+        return "is a library, which only other scripts can run"
+    if runner._script_timeframe is not None:
+        return f"asks for the timeframe '{runner.script.timeframe}', which PyneCore runs only on history"
+    return None
+
+
+def wrong_inputs(runner: ScriptRunner, inputs: Mapping[str, Any]) -> list[str]:
+    """The inputs that PyneCore would take as na or beyond their bounds, each with what is wanted."""
+    declared = {name.removesuffix("__global__"): data for name, data in runner.script.inputs.items()}
+    return [f"'{name}' is {value!r} but {want}" for name, value in inputs.items()
+            if (want := _wanted(declared[name], value))]
+
+
+def _wanted(data: Any, value: object) -> str | None:
+    kind = _INPUT_TYPES.get(data.input_type)
+    if kind and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+        return f"must be of type {data.input_type}"
+    if data.options and value not in data.options:
+        return f"must be one of {', '.join(map(str, data.options))}"
+    if isinstance(value, int | float) and data.minval is not None and value < data.minval:
+        return f"must be at least {data.minval}"
+    if isinstance(value, int | float) and data.maxval is not None and value > data.maxval:
+        return f"must be at most {data.maxval}"
+    return None
+
+
+def to_ohlcv(bar: Bar) -> OHLCV:
+    """A bar as PyneCore executes it."""
+    return OHLCV(bar.time_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.extra, bar.closed)
+
+
+def keep_trade_history() -> None:
+    """Let the strategy trade on history too, as a backtest does; the transition to live sets the same."""
+    lib._strategy_suppressed = False
+
+
+def time_ms() -> int:
+    """The opening time of the bar that the script stands on."""
+    return int(lib._time)
+
+
+def is_realtime() -> bool:
+    """Pine's ``barstate.isrealtime``."""
+    return bool(barstate.isrealtime)
+
+
+def is_confirmed() -> bool:
+    """Pine's ``barstate.isconfirmed``."""
+    return bool(barstate.isconfirmed)
+
+
+def plot_values(plots: Mapping[str, object]) -> dict[str, PlotValue]:
+    """Plots as they travel: na (and what PyneCore exports as na, infinity) is None, numbers are floats."""
+    return {title: _plain(value) for title, value in plots.items()}
+
+
+def take_forming_plots() -> dict[str, PlotValue]:
+    """The plots of a forming bar that has just run, taken away.
+
+    PyneCore clears them at a close only: the next tick would find the titles in use and number them.
+    """
+    values = plot_values(lib._plot_data)
+    for state in (lib._plot_data, lib._viz_dyn, lib._viz_seq):
+        state.clear()
+    return values
+
+
+def _plain(value: Any) -> PlotValue:
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Color):
+        return f"#{value.value:08X}"
+    if isinstance(value, bool | str):
+        return value
+    return None if value is None or lib.is_na(value) else str(value)
+
+
+def position(runner: ScriptRunner) -> tuple[float, float]:
+    """The signed size that a strategy holds and its equity, as PyneCore keeps its equity curve."""
+    held = runner.script.position
+    return float(held.size), float(held.equity or runner.script.initial_capital)
+
+
+def to_fills(trades: Iterable[Any], time_ms: int) -> list[Fill]:
+    """The trades that were closed on the bar."""
+    return [
+        Fill(
+            time_ms, trade.entry_id or "", trade.exit_id or "", float(trade.size),
+            int(trade.entry_time), float(trade.entry_price), int(trade.exit_time), float(trade.exit_price),
+            float(trade.profit),
+        )
+        for trade in trades
+    ]
+
+
+def listen(listener: Listener) -> None:
+    """Send the script's alerts and logs to the listener.
+
+    Call sites look the functions up in their modules at run time, so replacing them there is enough.
+    PyneCore's own ``alert`` prints and its ``alertcondition`` does nothing.
+    """
+    _alert.alert = _alert_to(listener)
+    lib.alertcondition = _condition_to(listener)
+    for level in ("info", "warning", "error"):
+        setattr(_log, level, _log_to(listener, level))
+
+
+def _alert_to(listener: Listener) -> Callable[..., None]:
+    default = _alert.freq_once_per_bar
+
+    def alert(message: str, freq: object = default) -> None:
+        if not lib._lib_semaphore:
+            caller = sys._getframe(1)
+            listener.on_alert(str(message), str(freq), (caller.f_code, caller.f_lasti))
+
+    return alert
+
+
+def _condition_to(listener: Listener) -> Callable[..., None]:
+    def alertcondition(condition: Any = False, title: str | None = None, message: str | None = None) -> None:
+        if not (lib._lib_semaphore or lib.is_na(condition)) and condition:
+            listener.on_condition(str(title or ""), str(message or title or ""))
+
+    return alertcondition
+
+
+def _log_to(listener: Listener, level: str) -> Callable[..., None]:
+    def log(formatString: str, *args: Any, **_: Any) -> None:
+        check_format_args(args)
+        if not lib._lib_semaphore:
+            listener.on_log(level, str(string.format(formatString, *args) if args else formatString))
+
+    return log

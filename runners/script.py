@@ -1,0 +1,304 @@
+"""A Pine script that is pushed: one update in, what the script says out.
+
+PyneCore pulls its bars from a generator for as long as the run lasts. Here that loop lives in a greenlet:
+when its source is asked for the next update it switches back to the caller, and ``push`` switches in again
+with one. So an update is executed exactly when it is pushed, on the caller's thread, and nothing waits.
+
+PyneCore keeps a script's state in its modules, hence one script a process.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from greenlet import getcurrent, greenlet
+from msgspec import Struct, field
+
+from ..bus.errors import Hopeless
+from ..bus.messages import Alert, Bar, Fill, Instrument, Log, Plot, Signal
+from ..bus.ohlcv import to_syminfo
+from . import pynecore
+
+_PLACEHOLDER = re.compile(
+    r"""\{\{\s*(?:plot\(\s*["'](?P<title>.+?)["']\s*\)|plot_(?P<index>\d+)|(?P<name>[\w.]+))\s*\}\}"""
+)
+
+Plots = dict[str, pynecore.PlotValue]
+
+_hosted: Path | None = None
+
+
+class Outputs(Struct):
+    """What one execution of the script said; everything carries the time of its own bar."""
+
+    plot: Plot | None = None
+    alerts: list[Alert] = field(default_factory=list)
+    logs: list[Log] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    signal: Signal | None = None
+
+
+class Script:
+    """One PyneCore script in this process, fed by ``push``.
+
+    PyneCore must know whether a history bar is the last one, so it executes it when the next item arrives:
+    what a history bar says is returned by the ``push`` after it, by ``go_live`` or by ``close``. A live
+    update is executed at once. In this order nothing is missing and nothing is said twice.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        instrument: Instrument,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        trade_history: bool = False,
+        updates: Literal["auto", "all", "closed"] = "auto",
+        warmup: int | None = None,
+        output: Path | None = None,
+    ) -> None:
+        """Import the script; blocks, and runs none of its bars.
+
+        :param inputs: by ``main()``'s parameter names
+        :param trade_history: let a strategy trade before ``go_live`` too
+        :param updates: which updates ``wants_forming`` asks for; ``auto`` is what the script's kind needs
+        :param warmup: the number of history bars where it is known: Pine's ``last_bar_index`` on them
+        :param output: the folder of ``plot.csv``, ``trades.csv`` and ``strategy.csv``, which are written anew
+        :raises Hopeless: the file, its code or its inputs cannot run, or this process has a script already
+        """
+        _claim(path)
+        self.path = path
+        self.instrument = instrument
+        self._trade_history = trade_history
+        self._updates = updates
+        self._runner = self._load(inputs or {}, warmup, output)
+        # PyneCore would write the statistics anew after each live bar, at 2 ms instead of 50 us a bar.
+        self._statistics, self._runner.strat_writer = self._runner.strat_writer, None
+        self._loop: greenlet | None = None
+        self._live = False
+        self._waiting_ms: int | None = None
+        self._held = 0.0
+        self._said = Outputs()
+        self._conditions: list[tuple[str, str]] = []
+        self._alerted: tuple[int, set[object]] = (0, set())
+        pynecore.listen(self)
+
+    @property
+    def kind(self) -> Literal["indicator", "strategy"]:
+        """Which of Pine's two kinds the script declares."""
+        return "strategy" if pynecore.is_strategy(self._runner) else "indicator"
+
+    @property
+    def title(self) -> str:
+        """The title that the script declares, else the file's name."""
+        return str(self._runner.script.title or self.path.stem)
+
+    @property
+    def calc_on_every_tick(self) -> bool:
+        """Whether the body runs on forming updates."""
+        return self.kind == "indicator" or bool(self._runner.script.calc_on_every_tick)
+
+    @property
+    def wants_forming(self) -> bool:
+        """Whether forming updates are to be pushed; a strategy that gets them fills within its bars."""
+        return self._updates == "all" or (self._updates == "auto" and self.calc_on_every_tick)
+
+    def push(self, bar: Bar) -> Outputs:
+        """Execute one update: closed history bars before ``go_live``, forming and closed ones after it.
+
+        PyneCore ignores an update that is older than what it has executed; it says nothing then.
+
+        :raises Hopeless: the script has failed, and is closed
+        """
+        if not (bar.closed or self._live):
+            raise ValueError(f"the bar at {_clock(bar.time_ms)} is forming, but go_live() was not called yet")
+        executed_ms = bar.time_ms if self._live else self._waiting_ms
+        self._waiting_ms = bar.time_ms
+        return self._resume(pynecore.to_ohlcv(bar), executed_ms)
+
+    def go_live(self) -> Outputs:
+        """End the history, exactly once; what the last history bar says.
+
+        :raises Hopeless: the script has failed on that bar, and is closed
+        """
+        if self._live:
+            raise ValueError(f"{self.path.name} is live already")
+        said = self._resume(pynecore.LIVE_TRANSITION, self._waiting_ms)
+        self._live = True
+        return said
+
+    def close(self) -> Outputs:
+        """End the run with its files complete; what a last history bar says. Closing twice does nothing."""
+        if self._loop is None or self._loop.dead:
+            return Outputs()
+        self._runner.strat_writer = self._statistics
+        return self._resume(None, self._waiting_ms)
+
+    def on_alert(self, message: str, freq: str, site: object) -> None:
+        """``alert()`` was called; as on TradingView it fires on live bars only, as its frequency allows."""
+        if self._fires(freq, site):
+            self._said.alerts.append(Alert(pynecore.time_ms(), message, freq))
+
+    def on_condition(self, title: str, message: str) -> None:
+        """An ``alertcondition()`` holds; it fires at the bar's close, with the plots that it may name."""
+        if self._fires("once_per_bar_close", None):
+            self._conditions.append((title, message))
+
+    def on_log(self, level: str, text: str) -> None:
+        """``log.*`` was called, on history too."""
+        self._said.logs.append(Log(pynecore.time_ms(), level, text))
+
+    def _load(
+        self, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
+    ) -> pynecore.ScriptRunner:
+        if not self.path.is_file():
+            raise Hopeless(f"there is no script {self.path}: correct the runner's 'script'")
+        syminfo = to_syminfo(self.instrument)
+        with self._faults("cannot be loaded"):
+            runner = pynecore.load(self.path, syminfo, inputs, warmup, output)
+        if reason := pynecore.unfit(runner):
+            raise Hopeless(f"the script {self.path} {reason}")
+        if wrong := pynecore.wrong_inputs(runner, inputs):
+            raise Hopeless(f"the script {self.path} cannot take its inputs: {'; '.join(wrong)}")
+        return runner
+
+    def _resume(self, item: pynecore.OHLCV | None, executed_ms: int | None) -> Outputs:
+        """Hand PyneCore's loop the item; it executes the bar of ``executed_ms`` and asks for another."""
+        if self._loop is None:
+            self._loop = greenlet(self._run)
+        if self._loop.dead:
+            raise Hopeless(f"the script {self.path} is closed")
+        self._said = Outputs()
+        with self._faults("failed", executed_ms):
+            self._loop.switch(item)
+        return self._said
+
+    def _run(self, first: pynecore.OHLCV | None) -> None:
+        self._runner.ohlcv_iter = self._source(first)
+        for candle, plots, *trades in self._runner.run_iter(copy_results=False):
+            self._executed(candle, pynecore.plot_values(plots), trades[0] if trades else ())
+
+    def _source(self, item: pynecore.OHLCV | None) -> Iterator[pynecore.OHLCV]:
+        """PyneCore's bars: each is pulled here, and control is back when it has been executed."""
+        if self._trade_history:
+            pynecore.keep_trade_history()
+        caller = getcurrent().parent
+        assert caller is not None
+        while item is not None:
+            yield item
+            if not item.is_closed:
+                self._executed_forming(item)
+            item = caller.switch()
+
+    def _executed(self, candle: pynecore.OHLCV, plots: Plots, trades: Iterable[object]) -> None:
+        said = self._said
+        said.plot = Plot(candle.timestamp, plots) if plots else None
+        for title, message in self._conditions:
+            text = self._fill_in(message, candle, plots)
+            said.alerts.append(Alert(candle.timestamp, text, "once_per_bar_close", title))
+        self._conditions.clear()
+        if self.kind == "strategy":
+            said.fills = pynecore.to_fills(trades, candle.timestamp)
+            self._take_position(candle.timestamp)
+
+    def _executed_forming(self, candle: pynecore.OHLCV) -> None:
+        plots = pynecore.take_forming_plots()
+        # An update that PyneCore dropped for its age has left the plots of another bar, or none.
+        if plots and pynecore.time_ms() == candle.timestamp:
+            self._said.plot = Plot(candle.timestamp, plots, closed=False)
+
+    def _take_position(self, time_ms: int) -> None:
+        held, equity = pynecore.position(self._runner)
+        if pynecore.is_realtime():
+            action: Literal["buy", "sell", "hold"] = "hold"
+            if held != self._held:
+                action = "buy" if held > self._held else "sell"
+            self._said.signal = Signal(time_ms, action, held, equity)
+        self._held = held
+
+    def _fires(self, freq: str, site: object) -> bool:
+        if not pynecore.is_realtime():
+            return False
+        if freq == "once_per_bar":
+            return self._first_on_bar(site)
+        return freq != "once_per_bar_close" or pynecore.is_confirmed()
+
+    def _first_on_bar(self, site: object) -> bool:
+        time_ms = pynecore.time_ms()
+        if self._alerted[0] != time_ms:
+            self._alerted = (time_ms, set())
+        sites = self._alerted[1]
+        first = site not in sites
+        sites.add(site)
+        return first
+
+    def _fill_in(self, message: str, candle: pynecore.OHLCV, plots: Plots) -> str:
+        """Fill in TradingView's placeholders (``{{close}}``, ``{{plot("RSI")}}``); an unknown one stays."""
+        values: dict[str, object] = {
+            "open": candle.open, "high": candle.high, "low": candle.low, "close": candle.close,
+            "volume": candle.volume, "time": _clock(candle.timestamp), "ticker": self.instrument.ticker,
+            "exchange": self.instrument.prefix, "interval": self.instrument.timeframe,
+            "syminfo.currency": self.instrument.currency,
+        }
+        series = list(plots.values())
+
+        def value(match: re.Match[str]) -> str:
+            if match["title"]:
+                return _number(plots[match["title"]]) if match["title"] in plots else match[0]
+            if match["index"]:
+                return _number(series[int(match["index"])]) if int(match["index"]) < len(series) else match[0]
+            return _number(values[match["name"]]) if match["name"] in values else match[0]
+
+        return _PLACEHOLDER.sub(value, message)
+
+    @contextmanager
+    def _faults(self, what: str, bar_ms: int | None = None) -> Iterator[None]:
+        """Whatever the script raises, ``sys.exit`` included, as one sentence with its line and its bar."""
+        try:
+            yield
+        except (Exception, SystemExit) as error:
+            place = _line(error, self.path) + ("" if bar_ms is None else f" on the bar of {_clock(bar_ms)}")
+            raise Hopeless(f"the script {self.path} {what}{place}: {_text(error)}") from error
+
+
+def _claim(path: Path) -> None:
+    global _hosted
+    if _hosted is not None:
+        raise Hopeless(f"this process runs the script {_hosted} already: start another process for {path}")
+    _hosted = path
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The deepest place in the script's own file that the error passed through."""
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in frames if _same(frame.f_code.co_filename, path)]
+    if isinstance(error, SyntaxError) and error.lineno:
+        lines.append(error.lineno)
+    return f" at line {lines[-1]}" if lines else ""
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "it called sys.exit(), which a live script must not"
+    said = error.msg if isinstance(error, SyntaxError) else error
+    return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")
+
+
+def _same(filename: str, path: Path) -> bool:
+    return Path(filename).name == path.name and Path(filename).resolve() == path.resolve()
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "NaN"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _clock(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,25 @@
+"""Which sinks exist, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..bus.plugins import find
+from .contract import Sink
+
+GROUP = "pynelive.sinks"
+"""The entry-point group by which an installed package offers a sink."""
+
+SINKS = {
+    "ohlcv": ".ohlcv:OhlcvSink",
+    "csv": ".csv:CsvSink",
+    "jsonl": ".jsonl:JsonlSink",
+}
+
+
+def find_sink(name: str, base: Path) -> type[Sink]:
+    """The sink class called ``name``, or of the file ``name`` (``my.py``, ``my.py:Class``) under ``base``.
+
+    :raises TopologyError: unknown, not importable or incomplete
+    """
+    return find(name, SINKS, GROUP, base, Sink)  # type: ignore[type-abstract]  # it is only compared

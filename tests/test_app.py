@@ -1,0 +1,67 @@
+"""The command line as a whole: every command is there, and a failure is a sentence and an exit code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from pynelive.bus.errors import Fault, TopologyError
+from pynelive.commands import app
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_every_command_is_where_the_table_says(name: str) -> None:
+    """The table names a command that exists, and its help can be printed."""
+    _, command, _ = app.app.resolve_command(click.Context(app.app), [name])
+    assert command is not None
+    assert command.get_help(click.Context(command, info_name=name))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (Fault("the disk is full"), 1, "pynelive: the disk is full\n"),
+        (TopologyError(["one", "two"]), 2, "pynelive: one\npynelive: two\n"),
+        (click.UsageError("not so"), 2, "Error: not so\n"),
+        (KeyboardInterrupt(), 130, "\n"),
+        (None, 0, ""),
+    ],
+    ids=["fault", "topology", "usage", "interrupt", "done"],
+)
+def test_an_end_is_a_sentence_and_an_exit_code(
+    error: BaseException | None,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No failure that a person can mend shows a traceback."""
+
+    @click.command()
+    def completion() -> None:
+        if error:
+            raise error
+
+    monkeypatch.setattr("pynelive.commands.completion.completion", completion)
+    assert app.main(["completion"]) == code
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_help_imports_no_command() -> None:
+    """Help and completion stay instant: nothing is loaded but click and the table."""
+    code = (
+        "import sys; from pynelive.commands import app; app.main(['--help']); "
+        "print({'asyncio', 'msgspec', 'zmq', 'rich'} & sys.modules.keys(), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(f"  {name} " in done.stdout for name in app.COMMANDS)
+    assert done.stderr == "set()\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_for_pynelive(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each shell gets a script that asks `pynelive` itself."""
+    assert app.main(["completion", shell]) == 0
+    assert "_PYNELIVE_COMPLETE" in capsys.readouterr().out

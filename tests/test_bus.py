@@ -1,0 +1,352 @@
+"""The bus end to end on real sockets: every message once and in order, whatever is dropped, killed or late."""
+
+import asyncio
+import itertools
+import random
+from pathlib import Path
+
+import pytest
+import zmq
+from pynelive.bus.cursor import Cursor
+from pynelive.bus.errors import Fault
+from pynelive.bus.messages import Bar, End, Instrument, State
+from pynelive.bus.publisher import Publisher
+from pynelive.bus.rundir import RunDir
+from pynelive.bus.sockets import refuse_remote
+from pynelive.bus.subscriber import from_head
+from pynelive.bus.topology import JournalSpec
+from pynelive.bus.wire import Start, heartbeat_topic
+from support import STREAM, Taken, make_bar, publishing, run_dir, wait_until
+
+
+def drop_frames(publisher: Publisher, share: float, seed: int) -> list[int]:
+    """Lose a share of what is sent on PUB (heartbeats excepted); the list counts what was lost."""
+    dice, send, lost = random.Random(seed), publisher._send, []
+
+    def sometimes(data: bytes) -> None:
+        if not data.startswith(b"hb/") and dice.random() < share:
+            lost.append(len(data))
+        else:
+            send(data)
+
+    publisher._send = sometimes  # type: ignore[assignment]
+    return lost
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
+async def test_dropped_frames_are_repaired_in_order(tmp_path: Path, share: float) -> None:
+    """With 1 to 30 % of the frames lost, the last one too, everything arrives once, in order, within two heartbeats;
+    no forming bar comes ahead of a close that is still missing."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        taken = Taken(run, [STREAM])
+        await wait_until(taken.subscriber.ready)
+        lost = drop_frames(publisher, share, seed=1)
+        for number in range(600):
+            publisher.publish(STREAM, make_bar(number))
+            publisher.flush()
+            publisher.forming(STREAM, make_bar(number + 1, closed=False, update=1))
+            await asyncio.sleep(0)
+        publisher.flush()
+        publisher._send = lambda data: lost.append(len(data))  # type: ignore[assignment]
+        publisher.publish(STREAM, make_bar(600), End())
+        publisher.flush()
+        async with asyncio.timeout(2 * publisher.heartbeat_s + 0.2):
+            await wait_until(lambda: taken.closed()[-1:] == [600])
+
+        assert taken.closed() == list(range(601))
+        assert taken.subscriber.counters()["repairs"] > 0
+        assert len(lost) > 600 * share / 2
+        newest = -1
+        for message in taken.messages[STREAM]:
+            if isinstance(message, Bar):
+                if message.closed:
+                    newest = message.time_ms
+                else:
+                    assert message.time_ms == newest + 60_000
+        await taken.subscriber.close()
+
+
+@pytest.mark.parametrize("streams", [1, 2000])
+async def load(publisher: Publisher, names: list[str], dice: random.Random) -> None:
+    """Publish bars to the first stream, and as many to the others, until cancelled."""
+    for number in itertools.count(300):
+        publisher.publish(names[0], make_bar(number))
+        if len(names) > 1:
+            publisher.publish(dice.choice(names[1:]), make_bar(number))
+        if number % dice.randint(1, 10) == 0:
+            await asyncio.sleep(0.002)
+
+
+async def join(run: RunDir, names: list[str], dice: random.Random) -> None:
+    """Come at some instant, ask for 200 bars, stay for a while; what was heard has no hole and no double."""
+
+    async def begin(cursor: Cursor) -> Start:
+        return Start(last=200)
+
+    await asyncio.sleep(dice.random() * 0.05)
+    taken = Taken(run, names, begin)
+    await wait_until(lambda: len(taken.messages.get(names[0], ())) > 220, 60)
+    await taken.subscriber.close()
+    seen = taken.closed(names[0])
+    assert seen == list(range(seen[0], seen[-1] + 1))
+    assert seen[0] >= 100
+    for name in names[1:]:
+        others = taken.closed(name)
+        assert others == sorted(set(others))
+
+
+@pytest.mark.parametrize("streams", [1, 2000])
+async def test_joins_at_random_instants_lose_and_double_nothing(tmp_path: Path, streams: int) -> None:
+    """A hundred subscribers come at random instants under load and ask for 200 bars of history: each gets exactly
+    200 bars, then every later one, no seam; with one subscription and with 2,000."""
+    run, dice = run_dir(tmp_path), random.Random(7)
+    names = [f"demo:S{n}@1" for n in range(streams)]
+    async with publishing(run) as publisher:
+        for name in names:
+            publisher.publish(name, Instrument(name, "1"))
+        publisher.publish(names[0], *map(make_bar, range(300)))
+        loading = asyncio.create_task(load(publisher, names, dice))
+        at_once = 10 if streams == 1 else 4
+        for _ in range(100 // at_once):
+            await asyncio.gather(*(join(run, names, dice) for _ in range(at_once)))
+        loading.cancel()
+
+
+async def test_history_is_exact_and_ends_where_live_begins(tmp_path: Path) -> None:
+    """`last` counts closed bars: states and revisions between them do not, and records may hold many bars."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        for number in range(100):
+            publisher.publish(STREAM, make_bar(number))
+            if number % 10 == 0:
+                publisher.publish(STREAM, State("live", 0), make_bar(number, revision=1))
+        publisher.flush()
+
+        async def begin(cursor: Cursor) -> Start:
+            return Start(last=37)
+
+        taken = Taken(run, ["demo:*"], begin)
+        await wait_until(taken.subscriber.ready)
+        publisher.publish(STREAM, make_bar(100))
+        await wait_until(lambda: taken.closed()[-1:] == [100])
+        assert taken.closed() == list(range(63, 101))
+        await taken.subscriber.close()
+
+
+async def test_a_publisher_that_comes_back_is_followed_on(tmp_path: Path) -> None:
+    """After a restart of the publisher the numbers go on, and so does every subscriber, without a word twice."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        taken = Taken(run, [STREAM])
+        await wait_until(lambda: len(taken.closed()) == 10)
+        epoch = publisher.epoch
+    async with publishing(run) as publisher:
+        assert publisher.epoch == epoch
+        publisher.publish(STREAM, *map(make_bar, range(10, 20)))
+        await wait_until(lambda: len(taken.closed()) == 20)
+    assert taken.closed() == list(range(20))
+    await taken.subscriber.close()
+
+
+async def test_a_lost_journal_is_another_epoch_and_doubles_nothing(tmp_path: Path) -> None:
+    """A journal that was removed begins a new epoch: the subscriber goes on by bar time."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        taken = Taken(run, [STREAM])
+        await wait_until(lambda: len(taken.closed()) == 10)
+        folder = publisher.journal.folder
+    for path in folder.glob("*.seg"):
+        path.unlink()
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(5, 15)))
+        await wait_until(lambda: len(taken.closed()) == 15)
+    assert taken.closed() == list(range(15))
+    await taken.subscriber.close()
+
+
+async def test_what_is_no_longer_kept_is_said_and_asked_of_the_history(tmp_path: Path) -> None:
+    """Retention that overtakes a subscriber is loud, and the source's history fills the hole."""
+    run = run_dir(tmp_path)
+
+    async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        numbers = range(after_ms // 60_000 + 1, before_ms // 60_000)
+        return [make_bar(number, origin="backfill") for number in numbers][-count:]
+
+    publisher = Publisher(run, "demo", journal=JournalSpec(max_mb=0.25), history=history)
+    await publisher.open()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
+    taken = Taken(run, [STREAM])
+    await wait_until(taken.subscriber.ready)
+    publisher.publish(STREAM, make_bar(0))
+    await wait_until(lambda: taken.closed() == [0])
+    taken.subscriber.pause(True)
+    drop_frames(publisher, 1.0, 1)
+    for number in range(1, 20_000):
+        publisher.publish(STREAM, make_bar(number))
+        if number % 500 == 0:
+            publisher.flush()
+    publisher.flush()
+    while publisher.journal.size > 0.25 * (1 << 20):
+        publisher.journal.trim({})
+    taken.subscriber.pause(False)
+    await wait_until(lambda: taken.closed()[-1:] == [19_999])
+    assert taken.closed() == list(range(20_000))
+    assert taken.subscriber.counters()["truncated"] >= 1
+    await taken.subscriber.close()
+    await publisher.close()
+
+
+async def test_declared_consumers_hold_back_a_source_without_a_clock(tmp_path: Path) -> None:
+    """`room` waits for what a declared consumer has acknowledged, `drained` for all of it, and for no one else."""
+    run = run_dir(tmp_path)
+    async with publishing(run, consumers={"recorder": [STREAM]}, journal=JournalSpec(max_mb=0.0625)) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(500)))
+        room = asyncio.ensure_future(publisher.room())
+        bystander = Taken(run, [STREAM])
+        await wait_until(lambda: len(bystander.closed()) == 500)
+        assert not room.done()
+
+        taken = Taken(run, [STREAM], consumer="recorder")
+        await wait_until(lambda: len(taken.closed()) == 500)
+        taken.subscriber.ack({STREAM: (publisher.epoch, 480)})
+        await asyncio.wait_for(room, 5)
+        drained = asyncio.ensure_future(publisher.drained())
+        taken.subscriber.ack({STREAM: (publisher.epoch, 501)})
+        await asyncio.wait_for(drained, 5)
+        await asyncio.wait_for(taken.subscriber.finish(), 5)
+        for one in (bystander, taken):
+            await one.subscriber.close()
+
+
+async def test_rubbish_at_every_socket_harms_nobody(tmp_path: Path) -> None:
+    """Garbage at the ROUTER, oversize and endless subscriptions at the XPUB, garbage from a rogue publisher: counted,
+    and everybody else goes on."""
+    run, dice = run_dir(tmp_path), random.Random(3)
+    async with publishing(run) as publisher:
+        taken = Taken(run, [STREAM])
+        await wait_until(taken.subscriber.ready)
+        context = zmq.Context()
+        dealer, sub = context.socket(zmq.DEALER), context.socket(zmq.SUB)
+        for socket in (dealer, sub):
+            socket.linger = 0
+        dealer.connect(publisher._router.getsockopt_string(zmq.LAST_ENDPOINT))
+        sub.connect(publisher.pub_endpoint)
+        for size in (0, 1, 2, 50, 400, 300_000):
+            dealer.send(dice.randbytes(size))
+            dealer.send_multipart([dice.randbytes(size), b"", dice.randbytes(3)])
+        for number in range(2_000):
+            sub.subscribe(dice.randbytes(20) + number.to_bytes(4, "little"))
+        sub.subscribe(b"x" * 20_000)  # over the limit, under what crashes the asking libzmq itself
+        topic = next(iter(taken.subscriber.cursors)).topic
+        rubbish = (dice.randbytes(27), dice.randbytes(500))
+        heartbeat = heartbeat_topic("demo") + dice.randbytes(90)
+        for data in (b"", b"\0", topic, *(topic + more for more in rubbish), heartbeat):
+            publisher._send(data)
+        publisher.publish(STREAM, *map(make_bar, range(50)))
+        await wait_until(lambda: taken.closed() == list(range(50)))
+        await wait_until(lambda: publisher.malformed > 0)
+        assert taken.subscriber.counters()["malformed"] > 0
+        await taken.subscriber.close()
+        context.destroy()
+
+
+async def test_one_name_publishes_once(tmp_path: Path) -> None:
+    """A second publisher of the same name is refused with a sentence; the first goes on."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        with pytest.raises(Fault, match="'demo' is already publishing"):
+            await Publisher(run, "demo").open()
+        taken = Taken(run, [STREAM])
+        await wait_until(taken.subscriber.ready)
+        publisher.publish(STREAM, make_bar(1))
+        await wait_until(lambda: taken.closed() == [1])
+        await taken.subscriber.close()
+
+
+async def test_tcp_on_loopback_works_and_beyond_it_is_refused(tmp_path: Path) -> None:
+    """The same over tcp://127.0.0.1; any other tcp address is refused, and the sentence says why."""
+    run = run_dir(tmp_path)
+    publisher = Publisher(run, "demo", transport="tcp")
+    await publisher.open()
+    assert publisher.pub_endpoint.startswith("tcp://127.0.0.1:")
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"), make_bar(0))
+    taken = Taken(run, [STREAM])
+    await wait_until(lambda: taken.closed() == [0])
+    await taken.subscriber.close()
+    await publisher.close()
+    for endpoint in ("tcp://0.0.0.0:5555", "tcp://10.1.2.3:5555", "tcp://*:5555", "tcp://example.com:1", "pgm://x"):
+        with pytest.raises(Fault, match="unencrypted"):
+            refuse_remote(endpoint)
+
+
+async def test_who_asks_for_no_history_begins_at_the_head(tmp_path: Path) -> None:
+    """Without a wish a subscriber gets what is said after it has come."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        taken = Taken(run, [STREAM], from_head)
+        await wait_until(taken.subscriber.ready)
+        publisher.publish(STREAM, make_bar(10))
+        await wait_until(lambda: taken.closed() == [10])
+        await taken.subscriber.close()
+
+
+async def test_an_ack_of_an_older_epoch_counts_for_nothing(tmp_path: Path) -> None:
+    """What was durable before the journal was lost says nothing of the numbers that are given anew."""
+    run = run_dir(tmp_path)
+    taken = Taken(run, [STREAM], consumer="recorder", acks=True)
+    async with publishing(run, consumers={"recorder": [STREAM]}) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(500)))
+        await asyncio.wait_for(publisher.drained(), 5)
+        folder = publisher.journal.folder
+    for path in folder.glob("*.seg"):
+        path.unlink()
+    taken.acks = False
+    async with publishing(run, consumers={"recorder": [STREAM]}) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(500, 520)))
+        await wait_until(lambda: taken.closed()[-1:] == [519])
+        await wait_until(taken.subscriber.ready)
+        assert publisher.consumers.durable() == {STREAM: 0}
+    assert taken.closed() == list(range(520))
+    await taken.subscriber.close()
+
+
+async def test_a_quiet_stream_that_was_trimmed_away_is_asked_of_the_history(tmp_path: Path) -> None:
+    """Retention that has taken all records of a stream is noticed by who was in the middle of it; a source that cannot
+    answer at once is asked again."""
+    run, quiet, asked = run_dir(tmp_path), "demo:QUIET@1", 0
+
+    async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise Fault("the venue is down")
+        if asked == 2:
+            raise KeyError("a mistake in a provider")
+        return [make_bar(n, origin="backfill") for n in range(after_ms // 60_000 + 1, before_ms // 60_000)][-count:]
+
+    publisher = Publisher(run, "demo", journal=JournalSpec(max_mb=0.25), history=history)
+    await publisher.open()
+    publisher.publish(quiet, Instrument("QUIET", "1"), *map(make_bar, range(20)))
+    publisher.flush()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
+    for number in range(20_000):
+        publisher.publish(STREAM, make_bar(number))
+    publisher.flush()
+    while publisher.journal.tracks[quiet].places:
+        publisher.journal.trim({})
+
+    async def begin(cursor: Cursor) -> Start:
+        return Start(from_ms=5 * 60_000)
+
+    taken = Taken(run, [quiet], begin)
+    await wait_until(lambda: taken.subscriber.counters().get("truncated", 0) == 1)
+    publisher.publish(quiet, make_bar(20))
+    await wait_until(lambda: taken.closed(quiet)[-1:] == [20])
+    assert taken.closed(quiet) == list(range(6, 21))
+    assert asked == 3
+    await taken.subscriber.close()
+    await publisher.close()

@@ -1,0 +1,73 @@
+"""The house's walls: who may import whom, and which file is the only one to touch the outside."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pynelive
+import pytest
+
+ROOT = Path(pynelive.__file__).parent
+MAY_IMPORT = {
+    "bus": {"bus"},
+    "producers": {"bus", "producers"},
+    "sinks": {"bus", "sinks"},
+    "runners": {"bus", "runners"},
+    "commands": {"bus", "producers", "sinks", "runners", "commands"},
+}
+ONLY = {
+    "zmq": ("bus/sockets.py",),
+    "tomllib": ("bus/topology.py", "bus/syminfo.py"),
+    "pynecore": ("bus/ohlcv.py", "bus/syminfo.py", "runners/", "producers/pyne_plugin.py"),
+}
+FILES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that the file imports anywhere in it, by its full name."""
+    package = ".".join(("pynelive", *path.relative_to(ROOT).parent.parts))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_imports_go_one_way(path: Path) -> None:
+    """Producers, sinks and runners import the bus and never each other; only a command may know them all."""
+    allowed = MAY_IMPORT[path.relative_to(ROOT).parts[0]]
+    folders = {module.split(".")[1] for module in imported(path) if module.startswith("pynelive.")}
+    assert folders & MAY_IMPORT.keys() <= allowed
+
+
+@pytest.mark.parametrize("library", ONLY)
+def test_one_edge_one_file(library: str) -> None:
+    """What is outside of Python is touched in one place, so that another place replaces it."""
+    users = {name(path) for path in FILES if library in {module.split(".")[0] for module in imported(path)}}
+    assert {user for user in users if not user.startswith(ONLY[library])} == set()
+
+
+def test_zmq_can_be_imported_behind_pynecore() -> None:
+    """PyneCore's import hook breaks a pyzmq that comes after it, whoever has imported PyneCore."""
+    edges = [path for path in FILES if "pynecore" in {module.split(".")[0] for module in imported(path)}]
+    modules = [".".join(("pynelive", *path.relative_to(ROOT).with_suffix("").parts)) for path in edges]
+    for first, then in (("pynecore", "pynelive.bus.sockets"), *((module, "zmq") for module in modules)):
+        subprocess.run([sys.executable, "-c", f"import {first}, {then}"], check=True)
+
+
+def test_the_walls_are_watched() -> None:
+    """The walk really finds files and imports: an empty walk would pass everything."""
+    assert ROOT / "bus" / "topology.py" in FILES
+    assert "tomllib" in set(imported(ROOT / "bus" / "topology.py"))
+    assert "pynelive.bus.errors.TopologyError" in set(imported(ROOT / "bus" / "topology.py"))

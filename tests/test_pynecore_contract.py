@@ -1,0 +1,123 @@
+"""PyneCore's private names that runners/pynecore.py leans on: what breaks when another PyneCore lacks one."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from pynecore import lib
+from pynecore.core import script, script_runner
+from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
+from pynecore.lib import barstate, strategy
+from pynecore.lib import log as log_module
+from pynecore.types.color import Color
+from pynecore.types.ohlcv import OHLCV
+from pynelive.runners import pynecore
+
+SOURCE = inspect.getsource(ScriptRunner._run_iter)
+
+
+def test_version_is_the_one_that_was_read() -> None:
+    """The adapter was written against the source of 6.11."""
+    assert version("pynesys-pynecore").startswith("6.11."), "read run_iter again before raising the pin"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "breaks"),
+    [
+        ("_plot_data", dict, "plots of forming bars are lost"),
+        ("_viz_dyn", dict, "colours of forming bars pile up"),
+        ("_viz_seq", dict, "ordinals of forming bars pile up"),
+        ("_strategy_suppressed", bool, "trade_history has no effect"),
+        ("_lib_semaphore", bool, "libraries speak for the script"),
+        ("_time", int, "alerts and logs lose the time of their bar"),
+    ],
+)
+def test_state_of_the_library(name: str, kind: type, breaks: str) -> None:
+    """State that the adapter reads or sets stands in pynecore.lib."""
+    assert isinstance(getattr(lib, name, None), kind), breaks
+
+
+@pytest.mark.parametrize(
+    ("fragment", "breaks"),
+    [
+        ("while next_item is not LIVE_TRANSITION", "the transition is not told by identity"),
+        ("ohlcv_iterator = iter(self.ohlcv_iter)", "the source of bars cannot be set late"),
+        ("lib._strategy_suppressed = self._live", "trade history must be allowed at another place"),
+        ("barstate.isrealtime = True", "alerts are not told live from history"),
+        ("barstate.isconfirmed = bar_update.is_closed", "alerts at the close fire early"),
+        ("lib._plot_data.clear()", "titles are numbered anew"),
+        ("yield candle, lib._plot_data, position.new_closed_trades", "fills lose their bar"),
+        ("except GeneratorExit", "a run that is dropped does not close its files"),
+    ],
+)
+def test_what_run_iter_does(fragment: str, breaks: str) -> None:
+    """The loop that the host turns inside out works as it was read."""
+    assert fragment in SOURCE, breaks
+
+
+def test_transition_is_one_object() -> None:
+    """The mark between history and live is compared by identity and must be PyneCore's own."""
+    assert pynecore.LIVE_TRANSITION is LIVE_TRANSITION is script_runner.LIVE_TRANSITION
+    fields = "timestamp open high low close volume extra_fields is_closed"
+    assert " ".join(OHLCV._fields) == fields, "to_ohlcv() fills other fields"
+
+
+def test_runner_takes_what_it_is_given() -> None:
+    """The constructor has every argument, and the runner every attribute, that the adapter uses."""
+    arguments = inspect.signature(ScriptRunner).parameters
+    files = {"plot_path", "strat_path", "trade_path"}
+    wanted = files | {"live", "inputs", "lossless_prices", "lossless_volume", "last_bar_index"}
+    assert wanted <= set(arguments), "load() passes arguments that are gone"
+    assert "copy_results" in inspect.signature(ScriptRunner.run_iter).parameters
+    made = inspect.getsource(ScriptRunner.__init__)
+    assert "self._script_timeframe" in made, "unfit() misses script timeframes"
+    assert "if self.strat_writer and position" in SOURCE, "strategy.csv is not written at the end of a run"
+    assert {"input_type", "minval", "maxval", "options"} <= set(script.InputData.__annotations__), (
+        "wrong_inputs() cannot check"
+    )
+
+
+def test_position_and_trades() -> None:
+    """A strategy's position and its closed trades have the fields of Signal and Fill."""
+    position = set(dir(strategy.SimPosition))
+    names = set(inspect.getsource(strategy.SimPosition).replace("self.", " ").replace(":", " ").split())
+    assert {"size", "equity", "new_closed_trades"} <= position | names, "signals and fills cannot be told"
+    trade = {"entry_id", "exit_id", "size", "entry_time", "entry_price", "exit_time", "exit_price", "profit"}
+    assert trade <= set(strategy.Trade.__slots__), "fills lack a field"
+
+
+def test_functions_are_replaced_in_their_modules() -> None:
+    """alert(), alertcondition() and log.* are looked up where the adapter puts its own."""
+    alert = sys.modules["pynecore.lib.alert"]
+    assert str(alert.freq_once_per_bar) == "once_per_bar", "alert frequencies have other names"
+    assert {str(alert.freq_all), str(alert.freq_once_per_bar_close)} == {"all", "once_per_bar_close"}
+    assert callable(alert.alert), "alerts are not heard"
+    assert callable(lib.alertcondition), "alert conditions are not heard"
+    for level in ("info", "warning", "error"):
+        assert callable(getattr(log_module, level)), "logs are not heard"
+    assert {"isrealtime", "isconfirmed"} <= set(dir(barstate)), "alerts cannot be gated"
+
+
+def test_environment_is_set_before_a_script_is_imported() -> None:
+    """Starting a script never writes its .toml, and keeps its bytecode."""
+    assert "PYNE_SAVE_SCRIPT_TOML" in inspect.getsource(script), "each start rewrites the script's .toml"
+    assert not sys.dont_write_bytecode, "each start transforms the script anew"
+
+
+def test_values_become_plain() -> None:
+    """What a plot may hold travels as a number, a truth, a text or nothing."""
+    values = [float("nan"), lib.is_na(), float("inf"), 3, True, "up", Color("#11223344")]
+    plain = pynecore.plot_values({str(number): value for number, value in enumerate(values)})
+    assert list(plain.values()) == [None, None, None, 3.0, True, "up", "#11223344"]
+
+
+def test_private_names_stand_in_one_file() -> None:
+    """No other file of the package touches PyneCore's private side."""
+    runners = Path(inspect.getfile(pynecore)).parent
+    for path in sorted(runners.glob("*.py")):
+        if path.name != "pynecore.py":
+            assert "lib._" not in path.read_text(), f"{path.name} leans on a private name"

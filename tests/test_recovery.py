@@ -1,0 +1,155 @@
+"""Whatever is killed, and wherever: what a finished run leaves behind is what an undisturbed one leaves.
+
+``PYNELIVE_KILLS=10`` kills each process so many times in one run, at random moments; without it, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+from pynelive.bus.messages import Alert, End, Executed, Message, Plot, Signal
+from pynelive.bus.names import parse_key
+from pynelive.bus.rundir import RunDir
+from pynelive.producers.demo import expected_bars
+from support import Taken
+from topologies import CANDLE, Bench, Ended, candles, running
+
+KILLS = int(os.environ.get("PYNELIVE_KILLS", "1"))
+BARS = 5000
+STREAM = "demo:BTC/USDT@1"
+OUT = "run:ema-cross"
+
+DEMO = f"""
+[[producer]]
+name = "demo"
+provider = "demo"
+streams = ["BTC/USDT@1"]
+options = {{ seed = 7, speed = SPEED, bars = {BARS} }}
+
+[[sink]]
+name = "recorder"
+type = "ohlcv"
+streams = ["demo:*"]
+options = {{ dir = "data" }}
+
+[[runner]]
+name = "rsi"
+script = "EXAMPLES/rsi.py"
+stream = "{STREAM}"
+
+[[runner]]
+name = "ema-cross"
+script = "EXAMPLES/ema_cross.py"
+stream = "{STREAM}"
+"""
+PLACES = (
+    "publisher.between-journal-and-send:40",
+    "ohlcv.between-record-and-header:5",
+    "ohlcv.after-commit:3",
+    "runner.between-execution-and-journal:2000",
+)
+
+
+def demo(folder: Path, speed: float = 0) -> Bench:
+    """The demo with a recorder, an indicator and a strategy."""
+    return Bench(folder, DEMO.replace("SPEED", str(speed)))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The run that all others are compared with."""
+    bench = demo(tmp_path_factory.mktemp("undisturbed"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
+        ended = bench.up()
+    assert ended.code == 0, ended.output
+    return bench
+
+
+def test_demo_runs_to_its_end(undisturbed: Bench) -> None:
+    """The recording holds the demo's bars, all and in order, and every script has seen them."""
+    found = candles(undisturbed.folder / "data" / "demo_BTC_USDT_1.ohlcv")
+    wanted = expected_bars(7, parse_key("BTC/USDT@1"), 0, BARS)
+    assert found == [tuple(getattr(bar, name) for name in CANDLE) for bar in wanted]
+    assert all(before[0] < after[0] for before, after in pairwise(found))
+    for name in ("rsi", "ema-cross"):
+        said = undisturbed.published(name, f"run:{name}")
+        live = [m.bar.time_ms for m in said if isinstance(m, Executed) and not m.history]
+        assert live == [candle[0] for candle in found]
+
+
+def test_second_up_finds_everything_done(undisturbed: Bench) -> None:
+    """A run that has ended is not run again: the next `up` ends at once and changes nothing."""
+    before, said = undisturbed.digests(), undisturbed.published("ema-cross", OUT)
+    assert undisturbed.up().code == 0
+    assert undisturbed.digests() == before
+    assert undisturbed.published("ema-cross", OUT) == said
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_death_at_a_failpoint(place: str, undisturbed: Bench, tmp_path: Path) -> None:
+    """A kill -9 between any two steps that belong together leaves no trace."""
+    bench, once = demo(tmp_path / "bench", speed=120_000), tmp_path / "once"
+    ended = bench.up(PYNELIVE_FAILPOINT=f"{place}@{once}")
+    assert ended.code == 0, ended.output
+    assert once.exists(), "nothing died"
+    assert bench.digests() == undisturbed.digests()
+
+
+async def test_random_kills(undisturbed: Bench, tmp_path: Path) -> None:
+    """Producer, recorder, runner and supervisor are killed; all files are the same, all outputs said once."""
+    victims = ["demo", "recorder", "ema-cross", "up"] * KILLS
+    random.shuffle(victims)
+    bench = demo(tmp_path / "bench", speed=60 * BARS / (1 + 1.5 * len(victims)))
+    heard = Taken(RunDir(bench.run_dir), [OUT])
+    ended = await asyncio.to_thread(_run_and_kill, bench, victims)
+    print(ended.output, bench.log("supervisor"))
+    assert ended.code == 0, ended.output
+    assert bench.digests() == undisturbed.digests()
+    wanted = undisturbed.published("ema-cross", OUT)
+    assert _said(bench.published("ema-cross", OUT)) == _said(wanted)
+    assert _said(heard.messages[OUT]) == _said(wanted)
+    await heard.subscriber.close()
+
+
+def _run_and_kill(bench: Bench, victims: list[str]) -> Ended:
+    """Run to the end; the victims die at random moments, a supervisor is started again."""
+    while True:
+        with running(bench) as process:
+            if not _kill(bench, process, victims):
+                return bench.end(process, 60 + 5 * KILLS)
+
+
+def _kill(bench: Bench, up: subprocess.Popen[str], victims: list[str]) -> bool:
+    """Kill one after the other; True when it was the supervisor's turn."""
+    while victims:
+        assert up.poll() is None, f"the run is over, and {victims} could not be killed"
+        signal.sigtimedwait([], random.uniform(0.1, 0.8))
+        views = bench.ps()
+        pid = up.pid if victims[-1] == "up" and views else views.get(victims[-1], {}).get("pid", 0)
+        if pid and _killed(pid):
+            print(f"killed {victims[-1]}")
+            if victims.pop() == "up":
+                return True
+    return False
+
+
+def _killed(pid: int) -> bool:
+    try:
+        psutil.Process(pid).kill()
+    except psutil.NoSuchProcess:
+        return False
+    return True
+
+
+def _said(messages: list[Message]) -> list[Message]:
+    """What a script has said, without what differs from run to run by nature."""
+    return [m for m in messages if isinstance(m, Alert | Plot | Signal | End)]

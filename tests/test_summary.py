@@ -1,0 +1,37 @@
+"""The end of `up`: who did how much, what was kept, what has failed; in columns."""
+
+from pynelive.bus.children import View
+from pynelive.bus.status import Status, StreamStatus
+from pynelive.bus.summary import summarize
+
+
+def test_the_summary_reads_as_columns() -> None:
+    """What an actor says of its work comes before its streams, and a long list is cut."""
+    streams = [StreamStatus("demo:BTC/USDT@1", bars=1234), StreamStatus("demo:AAPL@1", bars=1)]
+    kept = ["data/a.ohlcv  1,234 bars  2025-01-06 … 2025-01-07", "data/long.ohlcv  9 bars  2025-01-06 … 2025-01-06"]
+    many = [f"data/{number}" for number in range(20)]
+    views = [
+        View("demo", "producer", "stopped", status=Status("demo", "producer", bars=1235, streams=streams)),
+        View("rsi", "runner", "failed", restarts=4, why="the script is wrong"),
+        View("recorder", "sink", "done", status=Status("recorder", "sink", bars=1, streams=streams, summary=kept)),
+        View("csv", "sink", "done", restarts=1, status=Status("csv", "sink", summary=many)),
+    ]
+    assert "\n".join(summarize(views)) == """\
+demo      stopped  1,235 bars
+    demo:BTC/USDT@1  1,234 bars
+    demo:AAPL@1           1 bar
+rsi       failed               4 restarts
+    the script is wrong
+recorder  done          1 bar
+    data/a.ohlcv     1,234 bars  2025-01-06 … 2025-01-07
+    data/long.ohlcv      9 bars  2025-01-06 … 2025-01-06
+csv       done         0 bars   1 restart
+    data/0
+    data/1
+    data/2
+    data/3
+    data/4
+    data/5
+    data/6
+    … and 13 more"""
+    assert list(summarize([])) == []
