@@ -52,6 +52,9 @@ class Role(Protocol):
     def expect(self, consumer: str, streams: Sequence[str]) -> None:
         """Wait for this consumer from now on: it was declared later, or is started again."""
 
+    def reload(self) -> None:
+        """Read credentials again (SIGHUP); only a producer has some."""
+
 
 ROLES: Mapping[str, str] = {
     "producer": "pynelive.producers.feed:Feed",
@@ -185,6 +188,8 @@ class _Life:
         self.crash = loop.create_future()
         loop.set_exception_handler(self.broken)
         self.loop.set_result(loop)
+        if not os.isatty(0):  # else it is a terminal that closes
+            loop.add_signal_handler(signal.SIGHUP, role.reload)
         heart = asyncio.create_task(self.pulse(role))
         playing = asyncio.create_task(role.run(self.stop))
         try:

@@ -14,7 +14,10 @@ that was asked to say nothing new and whose consumers have all that it said."""
 
 
 class StreamStatus(Struct):
-    """One stream as this actor sees it; ``lag`` is the distance to the head in messages."""
+    """One stream as this actor sees it.
+
+    ``lag`` is the distance to the head in messages, ``age_ms`` how long ago the source said something of it.
+    """
 
     stream: str
     seq: int = 0
@@ -23,6 +26,8 @@ class StreamStatus(Struct):
     last_ms: int = 0
     last_price: float = 0.0
     state: str = ""
+    age_ms: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
 
 
 class Status(Struct):

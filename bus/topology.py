@@ -46,6 +46,18 @@ class JournalSpec(Struct, frozen=True, forbid_unknown_fields=True):
     sync_ms: _Count = 100
 
 
+class QualitySpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``quality = {…}`` of a producer: how its bars are judged and confirmed (docs/quality.md)."""
+
+    bounds: Literal["reject", "widen"] = "reject"
+    snap: Annotated[float, Meta(ge=0, lt=0.5)] = 0.02
+    outlier: Annotated[float, Meta(ge=0)] = 0
+    volume_outlier: Annotated[float, Meta(ge=0)] = 0
+    grace_s: _Positive = 3
+    hold_s: _Positive = 120
+    recheck_s: tuple[_Positive, ...] | None = None
+
+
 class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """``[[producer]]``: one provider and its streams."""
 
@@ -54,6 +66,8 @@ class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     streams: _Names
     options: dict[str, Any] = field(default_factory=dict)
     journal: JournalSpec = JournalSpec()
+    quality: QualitySpec = QualitySpec()
+    fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +92,7 @@ class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     updates: Literal["auto", "all", "closed"] = "auto"
     start: Literal["earliest", "head"] = "earliest"
     output: str = "output"
+    fallback: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     journal: JournalSpec = JournalSpec(max_mb=1024)
 
@@ -256,6 +271,7 @@ def _faults(topology: Topology, complete: bool) -> Iterator[str]:
     yield from _published_twice(topology)
     if complete:
         yield from _published_by_nobody(topology)
+        yield from _bad_fallbacks(topology)
     yield from _unrunnable(topology)
     yield from _circles(topology)
 
@@ -301,6 +317,20 @@ def _published_by_nobody(topology: Topology) -> Iterator[str]:
             if not any(matches(stream, pattern) for stream in streams):
                 key = "stream" if isinstance(spec, RunnerSpec) else "streams"
                 yield f"{place(spec)}, {key}: nobody publishes '{pattern}'{nearest(pattern, streams)}"
+
+
+def _bad_fallbacks(topology: Topology) -> Iterator[str]:
+    for spec in topology.producers:
+        own, streams = topology.published(spec), topology.streams
+        for key, others in spec.fallback.items():
+            if key not in spec.streams:
+                yield f"{place(spec)}, fallback: '{key}' is none of its streams{nearest(key, spec.streams)}"
+            for other in others:
+                if other not in streams or other in own:
+                    known = [stream for stream in streams if stream not in own]
+                    yield f"{place(spec)}, fallback: no other producer publishes '{other}'{nearest(other, known)}"
+                elif other.rpartition("@")[2] != key.rpartition("@")[2]:
+                    yield f"{place(spec)}, fallback: '{other}' is of another timeframe than '{key}'"
 
 
 def _unrunnable(topology: Topology) -> Iterator[str]:

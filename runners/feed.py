@@ -153,6 +153,9 @@ class RunnerFeed:
             raise Hopeless(f"runner '{self._spec.name}': {cursor.stream} carries no bars")
         instrument, output = cursor.instrument, self._output()
         self._runner = await asyncio.to_thread(self._kind, self._spec, self._script, instrument, output)
+        if self._spec.fallback and self._runner.describes[1] == "strategy":
+            raise Hopeless(f"runner '{self._spec.name}': a strategy may not trade on the bars of a stand-in: "
+                           "remove fallback = true")
         self._state = "warming"
         await self._replay_own_journal()
         self._live_from = cursor.head
@@ -242,7 +245,9 @@ class RunnerFeed:
         self._broken = True  # stays so if something unexpected is raised: nothing may be executed behind a hole
         try:
             if type(message) is Bar:
-                self._execute_bar(cursor, message, next_seq, older)
+                # The venue's own bar follows a stand-in's as a revision, and is executed then.
+                if message.origin != "fallback" or self._spec.fallback:
+                    self._execute_bar(cursor, message, next_seq, older)
             elif type(message) is End:
                 self._end(message)
         except Fault as fault:  # in a callback; the story of the runner raises it
@@ -337,6 +342,9 @@ class RunnerFeed:
     def expect(self, consumer: str, streams: Sequence[str]) -> None:
         """Wait for this consumer from now on."""
         self._publisher.consumers.expect(consumer, streams)
+
+    def reload(self) -> None:
+        """Only a producer has credentials."""
 
     def status(self) -> Status:
         """The heartbeat."""

@@ -131,6 +131,9 @@ class SinkFeed:
     def expect(self, consumer: str, streams: Sequence[str]) -> None:
         """A sink has no consumers."""
 
+    def reload(self) -> None:
+        """Only a producer has credentials."""
+
     def status(self) -> Status:
         """The heartbeat."""
         streams = [

@@ -50,6 +50,8 @@ class Tiny:
         print("forgotten", consumer, flush=True)
     def expect(self, consumer, streams):
         print("expected", consumer, *streams, flush=True)
+    def reload(self):
+        pass
 
 sys.exit(run_actor(receive_topology(), sys.argv[1], int(sys.argv[2]), {"sink": "__main__:Tiny"}))
 '''

@@ -44,7 +44,7 @@ def demo(streams: Sequence[Key], **options: float) -> Demo:
 
 def closed(updates: Sequence[Update], key: Key) -> list[Bar]:
     """The closed bars of one stream."""
-    return [message for at, message in updates if at == key and isinstance(message, Bar) and message.closed]
+    return [message for at, message, _ in updates if at == key and isinstance(message, Bar) and message.closed]
 
 
 @given(st.integers(), keys, st.integers(-5_000, 40_000), st.integers(0, 40))
@@ -169,7 +169,7 @@ async def test_a_thousand_streams_start_deep_in_time_at_once() -> None:
         source.resume_after(key, deep_ms)
     updates = await play(source, at_most=2_000)
     assert time.perf_counter() - begun < 5
-    assert {bar.time_ms for _, bar in updates if isinstance(bar, Bar)} == {deep_ms + 60_000}
+    assert {bar.time_ms for _, bar, _ in updates if isinstance(bar, Bar)} == {deep_ms + 60_000}
     assert closed(updates, streams[-1]) == expected_bars(7, streams[-1], 5_000_001, 1)
 
 

@@ -119,7 +119,7 @@ async def test_files_are_merged_by_the_time_at_which_bars_close(tmp_path: Path) 
     write_csv(tmp_path / "eth.csv", recorded(ETH, 12))
     updates = await play(replay(tmp_path, {ETH: "eth.csv", BTC: "btc.csv"}))
     length = {BTC: 60_000, ETH: 300_000}
-    ends = [message.time_ms + length[key] for key, message in updates if isinstance(message, Bar)]
+    ends = [message.time_ms + length[key] for key, message, _ in updates if isinstance(message, Bar)]
     assert ends == sorted(ends)
     assert len(ends) == 72
 

@@ -74,6 +74,8 @@ class Tiny:
         self.served.set()
     def expect(self, consumer, streams):
         print("expected", consumer, "on", *streams)
+    def reload(self):
+        pass
 
 class Producer(Tiny):
     role = "producer"
