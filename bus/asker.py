@@ -1,4 +1,4 @@
-"""Asks one publisher, one question at a time, until it is answered.
+"""Asks one publisher, one question at a time, until it is answered: by callback, or awaited.
 
 An answer that is late is never taken for another one: when the patience is over the DEALER is thrown away, and a new
 one asks the same again.
@@ -6,22 +6,27 @@ one asks the same again.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 
+from .errors import Hopeless
 from .sockets import Reader, connect_dealer, send
 from .wire import (
     Ack,
     Acked,
     Bars,
+    Fetch,
     History,
     Info,
     Malformed,
+    Names,
     Replay,
     Replayed,
     Reply,
     Request,
+    Symbols,
     Welcome,
     decode_reply,
     encode_call,
@@ -30,7 +35,8 @@ from .wire import (
 PATIENCE_S: Final = 1.0
 _HISTORY_PATIENCE_S: Final = 120.0
 """A venue is asked, at its pace."""
-_ANSWERS: Final[dict[type, type]] = {Info: Welcome, Replay: Replayed, History: Bars}
+_LOOK_S: Final = 0.2
+_ANSWERS: Final[dict[type, type]] = {Info: Welcome, Replay: Replayed, History: Bars, Fetch: Bars, Symbols: Names}
 
 
 class Asker:
@@ -68,7 +74,7 @@ class Asker:
     def ask(self, request: Request) -> None:
         """Ask; an open question is dropped for this one."""
         self.asked = request
-        patience = _HISTORY_PATIENCE_S if isinstance(request, History) else PATIENCE_S
+        patience = _HISTORY_PATIENCE_S if isinstance(request, History | Fetch | Symbols) else PATIENCE_S
         self._deadline = time.monotonic() + patience
         self._send(request)
 
@@ -106,7 +112,42 @@ class Asker:
         if not isinstance(reply, Acked):
             if type(reply) is not _ANSWERS.get(type(self.asked)):
                 return
-            if isinstance(reply, Replayed | Bars) and reply.request != self._number:
+            if isinstance(reply, Replayed | Bars | Names) and reply.request != self._number:
                 return
             self._deadline = 0.0
         self._answered(reply)
+
+
+class Questions:
+    """Questions to one publisher, awaited one after the other.
+
+    :param alive: whether the publisher still lives; nobody waits for a dead one
+    """
+
+    def __init__(self, control: str, name: str, alive: Callable[[], bool]) -> None:
+        self._name = name
+        self._alive = alive
+        self._answer: asyncio.Future[Reply] | None = None
+        self._asker = Asker(control, self._on_answer)
+
+    async def ask(self, question: Callable[[int], Request]) -> Reply:
+        """The answer to a question, which is made with its number.
+
+        :raises Hopeless: the publisher has ended
+        """
+        self._answer = asyncio.get_running_loop().create_future()
+        self._asker.ask(question(self._asker.number()))
+        while not self._answer.done():
+            await asyncio.wait([self._answer], timeout=_LOOK_S)
+            if not (self._answer.done() or self._alive()):
+                raise Hopeless(f"'{self._name}' has ended while it was asked: start again")
+            self._asker.tick()
+        return self._answer.result()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._asker.close()
+
+    def _on_answer(self, reply: Reply) -> None:
+        if self._answer and not self._answer.done():
+            self._answer.set_result(reply)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from time import time_ns
 
 from . import failpoints
 from .answers import answer_info, answer_replay
+from .archive import Archive, Desk, HistorySource
 from .consumers import Consumers
 from .discovery import Claim
 from .errors import Fault
@@ -29,12 +29,13 @@ from .wire import (
     VERSION,
     Ack,
     Acked,
-    Bars,
+    Fetch,
     History,
     Info,
     Malformed,
     Replay,
     Reply,
+    Symbols,
     decode,
     decode_request,
     encode,
@@ -50,9 +51,6 @@ FRAME_MESSAGES = 64
 _FULL_HEARTBEAT = 10
 _WINDOW = 16_384
 
-HistorySource = Callable[[str, int, int, int], Awaitable[list[Bar]]]
-"""Given a stream, a count and two times (ms): the last so many closed bars after the one and before the other."""
-
 
 class Publisher:
     """Owns some streams: journal, live socket, answering socket.
@@ -60,7 +58,7 @@ class Publisher:
     :param run: the folder of the bus
     :param name: the actor's name; one publisher of a name lives at a time
     :param consumers: the declared consumers and the streams that each must get
-    :param history: gives bars that are older than the journal
+    :param history: gives bars that are older than the journal; an archive has those of other streams too
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class Publisher:
         name: str,
         consumers: Mapping[str, Iterable[str]] | None = None,
         journal: JournalSpec = JournalSpec(),  # noqa: B008 - frozen
-        history: HistorySource | None = None,
+        history: Archive | HistorySource | None = None,
         transport: str = "auto",
     ) -> None:
         self.name = name
@@ -82,13 +80,12 @@ class Publisher:
         self.malformed = 0
         self._run = run
         self._spec = journal
-        self._history = history
+        self._desk = Desk(name, history, self._reply)
         self._transport = transport
         self._waiting: list[Out] = []
         self._scheduled = False
         self._beats = 0
         self._said: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[list[Bar]]] = set()
         self._timers: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None]
 
@@ -151,9 +148,9 @@ class Publisher:
     async def close(self, forget: bool = False) -> None:
         """Send what waits, close in order, and give the name back; ``forget`` leaves nothing behind."""
         self.flush()
-        for task in [*self._timers, *self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._timers, *self._tasks, return_exceptions=True)
+        for timer in self._timers:
+            timer.cancel()
+        await asyncio.gather(*self._timers, self._desk.close(), return_exceptions=True)
         self._disk.shutdown()
         endpoints = [endpoint_of(self._pub), endpoint_of(self._router)]
         self._subscriptions.close()
@@ -285,10 +282,8 @@ class Publisher:
             self._reply(asker, answer_info(self))
         elif type(request) is Ack:
             self._on_ack(asker, request)
-        elif type(request) is History:
-            task = asyncio.create_task(self._older_bars(request))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._history_ended, asker, request.request))
+        elif isinstance(request, History | Fetch | Symbols):
+            self._desk.take(asker, request)
 
     def _reply(self, asker: bytes, reply: Reply) -> None:
         answer(self._router, asker, encode_call(reply))
@@ -299,22 +294,6 @@ class Publisher:
             self.consumers.acknowledge(ack.consumer, ack.durable)
         if ack.final:
             self._reply(asker, Acked(self.journal.epoch))
-
-    async def _older_bars(self, request: History) -> list[Bar]:
-        if self._history is None or request.stream not in self.outs:
-            return []
-        return await self._history(request.stream, request.count, request.after_ms, request.before_ms)
-
-    def _history_ended(self, asker: bytes, number: int, task: asyncio.Task[list[Bar]]) -> None:
-        """Whatever the source raised: somebody waits for an answer."""
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None and not isinstance(error, Fault):
-            log.error("%s: the history cannot be had", self.name, exc_info=error)
-        reason = "" if error is None else str(error) or type(error).__name__
-        self._reply(asker, Bars(number, encode([] if error else task.result()), reason))
 
     # --- timers ---------------------------------------------------------------------------------------------------
 

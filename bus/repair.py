@@ -127,7 +127,7 @@ class Repair:
         cursor = self._cursors.get(asked.stream) if isinstance(asked, History) else None
         if cursor is None or cursor.held is None:
             return
-        if reply.reason and cursor.wait_for_history():
+        if reply.reason and not reply.final and cursor.wait_for_history():
             log.warning("%s: the history cannot be had now: %s; it is asked again", cursor.stream, reply.reason)
             return
         if reply.reason:

@@ -78,6 +78,18 @@ def _runtime_dir() -> Path:
     return Path(given) / "pynelive" if given else Path(tempfile.gettempdir()) / f"pynelive-{os.getuid()}"
 
 
+def host_folder(name: str) -> Path:
+    """A run-time folder that all buses of this user on this machine share."""
+    return _private(_private(_runtime_dir()) / name)
+
+
+def cache_dir() -> Path:
+    """Where this user's downloads are kept: ``PYNELIVE_CACHE``, else ``pynelive`` in the cache folder of the system."""
+    if given := os.environ.get("PYNELIVE_CACHE"):
+        return _private(Path(given).absolute())
+    return _private(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pynelive")
+
+
 def _private(folder: Path) -> Path:
     """Make the folder for this user alone, or make sure that it is so."""
     try:

@@ -173,6 +173,26 @@ class History(Struct, frozen=True, array_like=True, tag="history"):
     after_ms: int = 0
 
 
+class Fetch(Struct, frozen=True, array_like=True, tag="fetch"):
+    """Ask for closed bars that open from ``from_ms`` until before ``to_ms``, of any stream that the venue has.
+
+    ``fresh`` throws away first what was downloaded of the stream before; an empty span then asks for no more.
+    """
+
+    request: int
+    stream: str
+    from_ms: int
+    to_ms: int
+    fresh: bool = False
+
+
+class Symbols(Struct, frozen=True, array_like=True, tag="symbols"):
+    """Ask which symbols the venue has; ``search`` is a part of their names."""
+
+    request: int
+    search: str = ""
+
+
 class Ack(Struct, frozen=True, array_like=True, tag="ack"):
     """A declared consumer has everything below these seqs on disk; ``final`` asks for an answer."""
 
@@ -236,11 +256,26 @@ class Replayed(Struct, frozen=True, array_like=True, tag="replayed"):
 
 
 class Bars(Struct, frozen=True, array_like=True, tag="bars"):
-    """The answer to ``History``: a payload of closed bars, oldest first, or why there are none."""
+    """The answer to ``History`` and ``Fetch``: a payload of closed bars, oldest first, or why there are none.
+
+    To ``Fetch`` the payload begins with the instrument; ``next_ms`` is where the rest begins, 0 if that was all.
+    ``final`` says that asking again is of no use.
+    """
 
     request: int
     payload: bytes
     reason: str = ""
+    next_ms: int = 0
+    final: bool = False
+
+
+class Names(Struct, frozen=True, array_like=True, tag="names"):
+    """The answer to ``Symbols``, or why there is none."""
+
+    request: int
+    names: list[str]
+    reason: str = ""
+    final: bool = False
 
 
 class Acked(Struct, frozen=True, array_like=True, tag="acked"):
@@ -249,8 +284,8 @@ class Acked(Struct, frozen=True, array_like=True, tag="acked"):
     epoch: int
 
 
-Request = Info | Replay | History | Ack
-Reply = Welcome | Replayed | Bars | Acked
+Request = Info | Replay | History | Fetch | Symbols | Ack
+Reply = Welcome | Replayed | Bars | Names | Acked
 
 _requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _replies: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)

@@ -31,7 +31,11 @@ COMMANDS = {
     "record": ("attach:record", "Attach a recorder to a running bus."),
     "exec": ("attach:exec_script", "Attach a script to a running bus."),
     "merge": ("merge:merge", "Merge recordings of one stream."),
+    "quarantine": ("quarantine:quarantine", "Show the bars that were rejected, and why."),
+    "symbols": ("symbols:symbols", "List the symbols of a provider, or its venues."),
+    "download": ("download:download", "Download the past of a stream into a file."),
     "providers": ("providers:providers", "List the providers, what they can do and how they are set."),
+    "new-provider": ("new_provider:new_provider", "Write a provider that works, and its test, to begin with."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
 }
 """Name → where its command is, and what it does in one line."""

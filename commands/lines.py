@@ -38,6 +38,7 @@ def _bar(bar: Bar) -> str:
     prices = "  ".join(f"{value:>12.10g}" for value in (bar.open, bar.high, bar.low, bar.close, bar.volume))
     mark = "" if bar.closed else f"  forming {bar.update}"
     mark += f"  revision {bar.revision}" if bar.revision else ""
+    mark += "".join(f"  {bar.extra[name]}" for name in ("source", "flags") if name in bar.extra) if bar.extra else ""
     return f"{prices}  {bar.origin}{mark}"
 
 

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..bus.errors import TopologyError
+from ..bus.errors import Fault, TopologyError
 from ..bus.names import parse_key
 from ..bus.ohlcv import ohlcv_path
 from ..bus.plugins import configure, names
@@ -17,6 +17,7 @@ from ..bus.secrets import secrets_in
 from ..bus.tables import nearest
 from ..bus.topology import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, Topology, place, read
 from ..producers.contract import ConfigError
+from ..producers.keys import completed
 from ..producers.table import find_provider
 from ..runners import table as runners
 from ..sinks.table import find_sink
@@ -30,7 +31,7 @@ def load(path: Path, thorough: bool = False) -> Topology:
     """
     topology, problems = read(path)
     for spec in topology.actors:
-        problems += [f"{place(spec)}: {_without_secrets(fault, spec)}" for fault in _faults(topology, spec, thorough)]
+        problems += [f"{place(spec)}: {fault}" for fault in _faults(topology, spec, thorough)]
     problems += _same_file(topology)
     if problems:
         raise TopologyError(problems)
@@ -47,20 +48,25 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool) -> list[str]:
             case RunnerSpec():
                 _check_runner(spec)
     except (TopologyError, ConfigError) as error:
-        return error.problems
+        return [_without_secrets(problem, spec.options) for problem in error.problems]
+    except Fault as fault:
+        return [str(fault)]
     return []
 
 
 def _check_producer(topology: Topology, spec: ProducerSpec, thorough: bool) -> None:
     provider = find_provider(spec.provider, topology.base)
-    config = configure(provider.Config, spec.options)
     if provider.name != topology.prefixes.get(spec.name, spec.provider):
         raise TopologyError([f"streams of provider '{spec.provider}' must begin with '{spec.provider}:'"])
     try:
         keys = [parse_key(key) for key in spec.streams]
     except ValueError:  # said by the file's own check
         return
-    made = provider(keys, config, topology.base)
+    options = completed(provider, spec.options, topology.base, keys)
+    try:
+        made = provider(keys, configure(provider.Config, options), topology.base)
+    except (TopologyError, ConfigError) as error:
+        raise TopologyError([_without_secrets(problem, options) for problem in error.problems]) from None
     if thorough:
         made.check()
 
@@ -87,7 +93,7 @@ def _same_file(topology: Topology) -> Iterator[str]:
                 yield f"{place(spec)}, streams: '{stream}' would be written to {path}, where {owner} is"
 
 
-def _without_secrets(fault: str, spec: ActorSpec) -> str:
-    for secret in secrets_in(spec.options):
+def _without_secrets(fault: str, options: object) -> str:
+    for secret in secrets_in(options):
         fault = fault.replace(secret, "***")
     return fault

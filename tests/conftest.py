@@ -1,4 +1,4 @@
-"""Every test has its own run-time folder for sockets, and the helpers beside it."""
+"""Every test has its own run-time folder for sockets and its own cache, and the helpers beside it."""
 
 import sys
 from pathlib import Path
@@ -11,4 +11,5 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(autouse=True)
 def _own_runtime_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
+    monkeypatch.setenv("PYNELIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("PYNELIVE_BUS", raising=False)

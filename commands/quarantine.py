@@ -1,0 +1,45 @@
+"""`pynelive quarantine`: the bars that the rules of quality did not let through."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import click
+import msgspec
+
+from ..bus.names import matches
+from ..bus.rundir import find_run_dir
+from ..producers.quarantine import Rejected, read_quarantine
+from .attach import bus_option
+from .lines import clock, say
+
+
+@click.command()
+@click.argument("patterns", metavar="[STREAM...]", nargs=-1)
+@bus_option
+@click.option("--rule", default="", help="Only bars that broke this rule, such as early or bounds.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a bar.")
+def quarantine(patterns: tuple[str, ...], bus: str | None, rule: str, as_json: bool) -> None:
+    """Show the bars that were rejected, and why; whether or not the bus is up."""
+    counts: Counter[str] = Counter()
+    for item in read_quarantine(find_run_dir(bus).root / "quarantine"):
+        wanted = not patterns or any(matches(item.stream, pattern) for pattern in patterns)
+        if wanted and rule in ("", item.rule):
+            counts[item.rule] += 1
+            say(msgspec.json.encode(item).decode() if as_json else _line(item))
+    if not as_json:
+        total = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
+        click.echo(f"{counts.total():,} rejected: {total}" if counts else "nothing was rejected", file=sys.stderr)
+
+
+def _line(item: Rejected) -> str:
+    bar = item.bar
+    prices = "  ".join(f"{bar.get(name)}" for name in ("open", "high", "low", "close", "volume"))
+    opens = clock(_time(bar.get("time_ms")))
+    return f"{clock(item.time_ms)}  {item.stream}  {opens}  {prices}  {item.rule}: {item.reason}"
+
+
+def _time(value: object) -> int:
+    """The bar's own time, if it is one that a calendar has."""
+    return value if isinstance(value, int) and 0 < value < 253_402_300_800_000 else 0
