@@ -14,16 +14,26 @@ GROUP = "pynelive.providers"
 PROVIDERS = {
     "demo": ".demo:Demo",
     "replay": ".replay:Replay",
+    "ccxt": ".ccxt.provider:Ccxt",
+    "capitalcom": ".capitalcom.provider:CapitalCom",
+    "massive": ".massive.provider:Massive",
+    "polygon": ".massive.provider:Polygon",
+    "coinmarketcap": ".coinmarketcap.provider:CoinMarketCap",
 }
 
 
 def find_provider(name: str, base: Path) -> type[Provider]:
-    """The provider class called ``name``, or in a file ``my.py`` or ``my.py:Class`` of the folder ``base``.
+    """The provider class called ``name``: built-in, installed, PyneCore's (``pyne:NAME``), of ``my.py:Class``.
 
     Its streams begin with the class's own ``name``, also when it comes from a file.
 
+    :param base: the folder that a file's path starts from
     :raises TopologyError: unknown, not importable or incomplete
     """
+    if name.startswith("pyne:"):
+        from .pyne.plugin import plugin_provider  # loads PyneCore
+
+        return plugin_provider(name)
     found = find(name, PROVIDERS, GROUP, base, Provider)  # type: ignore[type-abstract]
     if not getattr(found, "name", ""):
         raise TopologyError([f"provider '{name}' has no name: add name = \"…\" to class {found.__name__}"])
