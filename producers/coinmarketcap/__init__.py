@@ -1,0 +1,1 @@
+"""CoinMarketCap: `provider.py` is the contract, `bars.py` makes bars of quotes."""

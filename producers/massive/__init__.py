@@ -1,0 +1,1 @@
+"""Massive, formerly Polygon: `provider.py` is the contract, `wire.py` the socket."""
