@@ -13,19 +13,25 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
 
-from pynelive.bus.messages import Bar, Instrument  # absolute: this file works wherever it is copied to
+from pynelive.bus.messages import Bar, Instrument, Span  # absolute: this file works wherever it is copied to
 from pynelive.bus.names import Key, timeframe_ms
-from pynelive.producers.contract import Capabilities, ConfigError, Disconnected, Provider, Update
+from pynelive.producers import clock
+from pynelive.producers.budget import Rate
+from pynelive.producers.contract import Capabilities, ConfigError, Disconnected, Kind, Provider, Refused, Update
+
+AROUND_THE_CLOCK = tuple(Span(day, 0, 86_399) for day in range(7))
 
 
 class MyProvider(Provider):
     """Candles of a web service, by polling."""
 
     name: ClassVar[str] = "mine"
-    capabilities = Capabilities(history=True, forming=True)
+    capabilities = Capabilities(history=True, forming=True, heals=True)
+    rates = (Rate(600, 60),)  # what the service allows: 600 requests a minute
 
     @dataclass
     class Config:
@@ -45,17 +51,17 @@ class MyProvider(Provider):
         if problems:
             raise ConfigError(problems)
         self._connected = False
-        self._last_ms: dict[Key, int] = {}
 
     async def get_symbol_info(self, key: Key) -> Instrument:
         """Tick grid and trading hours; a real provider asks its source."""
-        return Instrument(key.symbol, key.timeframe, prefix="MINE", mintick=0.01, pricescale=100)
+        return Instrument(
+            key.symbol, key.timeframe, prefix="MINE", mintick=0.01, pricescale=100, opening_hours=AROUND_THE_CLOCK
+        )
 
     async def connect(self) -> None:
-        """Ask once, so that a wrong address is noticed here, and watch what closes from now on."""
-        for key in self.keys:
-            self._last_ms[key] = _now_ms() - timeframe_ms(key.timeframe)
-        await self._fetch(self.keys[0], _now_ms())
+        """Ask once, so that a wrong address is noticed here; a socket would be opened here."""
+        if self.keys:
+            await self._fetch(self.keys[0], self.now_ms())
         self._connected = True
 
     async def disconnect(self) -> None:
@@ -68,17 +74,22 @@ class MyProvider(Provider):
         return self._connected
 
     async def watch(self) -> AsyncIterator[Update]:
-        """Every bar that is new or has changed; ``Disconnected`` if the service does not answer."""
+        """Every bar that is new or has changed, from the one on that forms now."""
+        last_ms = {key: self.now_ms() - timeframe_ms(key.timeframe) for key in self.keys}
         while True:
             for key in self.keys:
-                for bar in await self._fetch(key, self._last_ms[key]):
+                for bar in await self._fetch(key, last_ms[key]):
                     if bar.closed:
-                        self._last_ms[key] = bar.time_ms
+                        last_ms[key] = bar.time_ms
                     yield Update(key, bar)
-            await asyncio.sleep(self.config.poll_s)
+            await clock.sleep(self.config.poll_s)
+
+    async def latest(self, key: Key, since_ms: int) -> list[Bar]:
+        """What was missed, and the forming bar; asked beside ``watch`` after every connect and on any doubt."""
+        return await self._fetch(key, since_ms)
 
     async def backfill_closed_bars(self, key: Key, since_ms: int) -> list[Bar]:
-        """What was missed while the connection was down."""
+        """What was missed."""
         return [bar for bar in await self._fetch(key, since_ms) if bar.closed]
 
     async def download_ohlcv(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
@@ -86,31 +97,40 @@ class MyProvider(Provider):
         return [bar for bar in await self.backfill_closed_bars(key, from_ms - 1) if bar.time_ms < to_ms]
 
     async def _fetch(self, key: Key, since_ms: int) -> list[Bar]:
-        """The bars that open after ``since_ms``."""
+        """The bars that open after ``since_ms``; never loops and never waits: the feed asks again."""
         url = self.config.url.format(
             symbol=quote(key.symbol, safe=""),
             timeframe=self.to_exchange_timeframe(key.timeframe),
             since_ms=since_ms,
         )
+        await self.budget.spend()
         try:
             rows = json.loads(await asyncio.to_thread(_get, url))
-            bars = [_bar(row, timeframe_ms(key.timeframe)) for row in rows]
+            now_ms = self.now_ms()
+            bars = [_bar(row, timeframe_ms(key.timeframe), now_ms) for row in rows]
+        except HTTPError as error:
+            with error:
+                if error.code in (404, 410):
+                    raise Refused(f"{url} does not exist: is '{key.symbol}' its symbol?") from error
+                wait_s = float(error.headers.get("Retry-After", "0")) or None
+                kind: Kind = "rate" if error.code == 429 else "network"
+                raise Disconnected(f"{url} answers with status {error.code}", wait_s, kind) from error
         except (OSError, ValueError) as error:
             self._connected = False
             raise Disconnected(f"{url} gives no candles: {error}") from error
         return [bar for bar in bars if bar.time_ms > since_ms]
 
 
-def _bar(row: Sequence[float], length_ms: int) -> Bar:
+def _bar(row: Sequence[float], length_ms: int, now_ms: int) -> Bar:
+    """``[1767222000000, 95010.5, 95020.0, 95000.25, 95012.0, 3.41]``"""
     time_ms, open_, high, low, close, volume = row
-    return Bar(int(time_ms), open_, high, low, close, volume, closed=time_ms + length_ms <= _now_ms())
+    closed = time_ms + length_ms <= now_ms
+    return Bar(
+        int(time_ms), open_, high, low, close, volume, closed=closed, origin="backfill", received_ns=time.time_ns()
+    )
 
 
 def _get(url: str) -> bytes:
     with urlopen(url, timeout=10) as answer:
         body: bytes = answer.read()
     return body
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

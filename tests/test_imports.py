@@ -22,8 +22,8 @@ MAY_IMPORT = {
 }
 ONLY = {
     "zmq": ("bus/sockets.py",),
-    "tomllib": ("bus/topology.py", "bus/syminfo.py"),
-    "pynecore": ("bus/ohlcv.py", "bus/syminfo.py", "runners/", "producers/pyne_plugin.py"),
+    "tomllib": ("bus/topology.py", "bus/syminfo.py", "producers/keys.py"),
+    "pynecore": ("bus/ohlcv.py", "bus/syminfo.py", "runners/", "producers/pyne/"),
 }
 FILES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 

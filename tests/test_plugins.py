@@ -128,9 +128,11 @@ async def test_the_template_works_where_it_is_copied_to(tmp_path: Path) -> None:
     await provider.connect()
     assert [bar.time_ms for bar in await provider.backfill_closed_bars(KEY, times[0])] == [times[1]]
     assert [bar.time_ms for bar in await provider.download_ohlcv(KEY, times[0], times[1])] == [times[0]]
+    assert [(bar.time_ms, bar.closed) for bar in await provider.latest(KEY, times[0])] == [
+        (times[1], True), (times[2], False)]
     updates = provider.watch()
     for _ in range(2):
-        key, bar = await anext(updates)
+        key, bar, _ = await anext(updates)
         assert (key, isinstance(bar, Bar) and (bar.time_ms, bar.closed)) == (KEY, (times[2], False))
     (tmp_path / "candles.json").unlink()
     with pytest.raises(Disconnected, match="gives no candles"):
