@@ -68,6 +68,7 @@ class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalSpec = JournalSpec()
     quality: QualitySpec = QualitySpec()
     fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    derive: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,7 +160,8 @@ class Topology(Struct, frozen=True):
         """The full names of the streams that the actor owns."""
         if isinstance(spec, ProducerSpec):
             prefix = self.prefixes.get(spec.name, spec.provider)
-            return [f"{prefix}:{key}" for key in spec.streams]
+            made = [derived(key, method) for key, methods in spec.derive.items() for method in methods]
+            return [f"{prefix}:{key}" for key in (*spec.streams, *made)]
         return [f"run:{spec.name}"] if isinstance(spec, RunnerSpec) else []
 
     def consumed(self, spec: ActorSpec) -> list[str]:
@@ -170,6 +172,12 @@ class Topology(Struct, frozen=True):
     def consumers(self, stream: str) -> list[str]:
         """The names of the declared actors that read the stream."""
         return [spec.name for spec in self.actors if _wanted(stream, patterns(spec))]
+
+
+def derived(key: str, method: str) -> str:
+    """The key of a stream that is made from another one: ``BTC/USDT~fill@1``."""
+    symbol, _, timeframe = key.rpartition("@")
+    return f"{symbol}~{method}@{timeframe}"
 
 
 def patterns(spec: ActorSpec) -> tuple[str, ...]:
@@ -272,6 +280,7 @@ def _faults(topology: Topology, complete: bool) -> Iterator[str]:
     if complete:
         yield from _published_by_nobody(topology)
         yield from _bad_fallbacks(topology)
+    yield from _bad_derivations(topology)
     yield from _unrunnable(topology)
     yield from _circles(topology)
 
@@ -317,6 +326,12 @@ def _published_by_nobody(topology: Topology) -> Iterator[str]:
             if not any(matches(stream, pattern) for stream in streams):
                 key = "stream" if isinstance(spec, RunnerSpec) else "streams"
                 yield f"{place(spec)}, {key}: nobody publishes '{pattern}'{nearest(pattern, streams)}"
+
+
+def _bad_derivations(topology: Topology) -> Iterator[str]:
+    for spec in topology.producers:
+        for key in spec.derive.keys() - set(spec.streams):
+            yield f"{place(spec)}, derive: '{key}' is none of its streams{nearest(key, spec.streams)}"
 
 
 def _bad_fallbacks(topology: Topology) -> Iterator[str]:

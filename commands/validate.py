@@ -17,6 +17,7 @@ from ..bus.secrets import secrets_in
 from ..bus.tables import nearest
 from ..bus.topology import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, Topology, place, read
 from ..producers.contract import ConfigError
+from ..producers.derived import fault_of
 from ..producers.keys import completed
 from ..producers.table import find_provider
 from ..runners import table as runners
@@ -62,6 +63,8 @@ def _check_producer(topology: Topology, spec: ProducerSpec, thorough: bool) -> N
         keys = [parse_key(key) for key in spec.streams]
     except ValueError:  # said by the file's own check
         return
+    if wrong := [f"derive: {fault}" for methods in spec.derive.values() for fault in map(fault_of, methods) if fault]:
+        raise TopologyError(wrong)
     options = completed(provider, spec.options, topology.base, keys)
     try:
         made = provider(keys, configure(provider.Config, options), topology.base)

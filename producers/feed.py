@@ -9,36 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
-import time
-from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from itertools import islice
-
-import msgspec
 
 from ..bus.errors import Fault, Hopeless
 from ..bus.messages import Bar, End, Instrument
 from ..bus.names import Key, parse_key
-from ..bus.outgoing import Out
 from ..bus.plugins import configure
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
-from ..bus.status import ActorState, Rate, Status, StreamStatus
-from ..bus.topology import ProducerSpec, QualitySpec, Topology, load
-from ..bus.wire import decode
+from ..bus.status import ActorState, Rate, Status
+from ..bus.topology import ProducerSpec, Topology, load
 from . import clock
-from .calendar import Calendar
 from .contract import ConfigError, Disconnected, EndOfData, Provider, Refused, Update
 from .fallback import StandIn
 from .history import History
 from .keeper import Keeper
 from .keys import completed
 from .lane import Lane
-from .ledger import Ledger
-from .quality import Quality
-from .quarantine import Quarantine
+from .meters import Meters
+from .opening import Opening
 from .table import find_provider
 from .venue import VenueClaim
 
@@ -47,9 +39,6 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 60.0
 _CONNECT_S = 60.0
 _ROOM_EVERY = 64
-_RECENT = 64
-_RECHECKED = 64
-_RECHECK_S = (5.0, 60.0)
 
 
 class Feed:
@@ -60,15 +49,12 @@ class Feed:
         self._spec = spec
         self._state: ActorState = "starting"
         self._said = ""
-        self._hushed = asyncio.Event()
+        self._hushed, self._renewed = asyncio.Event(), asyncio.Event()
         self._pause_s = _FIRST_PAUSE_S
         self._summary: list[str] = []
         self._rate = Rate()
         self._lanes: dict[Key, Lane] = {}
         self._instruments: dict[Key, Instrument] = {}
-        self._counters: Counter[str] = Counter(reconnects=0)
-        self._delays_ns: deque[int] = deque(maxlen=1024)
-        self._skew_ms: deque[int] = deque(maxlen=1024)
 
     def prepare(self) -> None:
         """Import the provider and check its options."""
@@ -81,7 +67,7 @@ class Feed:
             raise Hopeless(f"producer '{self._spec.name}': {error}") from None
         self._names = {key: f"{kind.name}:{key}" for key in keys}
         consumers: dict[str, list[str]] = {}
-        for stream in self._names.values():
+        for stream in self._topology.published(self._spec):
             for consumer in self._topology.consumers(stream):
                 consumers.setdefault(consumer, []).append(stream)
         run_dir = RunDir(self._topology)
@@ -89,9 +75,9 @@ class Feed:
         self._publisher = Publisher(
             run_dir, self._spec.name, consumers, self._spec.journal, history, self._topology.bus.transport
         )
-        self._quarantine = Quarantine(run_dir.root / "quarantine" / f"{self._spec.name}.jsonl")
-        self._keeper = Keeper(self._provider, self._lanes, self._counters)
-        self._quality = _quality(self._spec.quality, len(keys))
+        self._opening = Opening(self._spec, self._provider, self._publisher, run_dir)
+        self._meters = Meters(self._provider)
+        self._keeper = Keeper(self._provider, self._lanes, self._meters)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until the source ends or ``stop`` is set."""
@@ -145,9 +131,22 @@ class Feed:
             except Disconnected as gone:
                 self._keeper.disconnected(str(gone))
                 await self._back_off(gone)
+            except ConfigError as error:
+                if self._state != "running":
+                    raise
+                await self._locked_out(str(error))
+
+    async def _locked_out(self, reason: str) -> None:
+        """A key has worked and does so no more: asking again could lock the account, so wait for another one."""
+        self._keeper.disconnected(reason, mute=True)
+        self._meters.counters["errors_auth"] += 1
+        self._said = f"{reason}; then `kill -HUP {os.getpid()}`"
+        log.error("%s: %s", self._spec.name, self._said)
+        await self._renewed.wait()
 
     async def _session(self) -> None:
         """Connect, then publish what comes; what was missed is asked for beside it. Ends by an exception."""
+        self._renewed.clear()
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await self._provider.connect()
@@ -165,13 +164,14 @@ class Feed:
     async def _back_off(self, gone: Disconnected) -> None:
         wait_s = gone.retry_after if gone.retry_after is not None else self._pause_s * random.uniform(0.8, 1.2)
         self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
-        self._counters["reconnects"] += 1
-        self._counters[f"errors_{gone.kind}"] += 1
+        self._meters.counters["reconnects"] += 1
+        self._meters.counters[f"errors_{gone.kind}"] += 1
         if gone.kind in ("rate", "banned") and gone.retry_after:
             self._provider.budget.hold(gone.retry_after)
         self._said = f"disconnected: {gone}"
         log.warning("%s: %s; again in %.1f s", self._spec.name, gone, wait_s)
-        await clock.sleep(wait_s)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._renewed.wait(), wait_s / clock.SPEED)
 
     # --- the streams ----------------------------------------------------------------------------------------
 
@@ -180,12 +180,13 @@ class Feed:
         refused = []
         for key, stream in self._names.items():
             try:
-                self._introduce(key, stream, await self._instrument(key))
+                self._instruments[key] = instrument = await self._instrument(key)
+                self._lanes[key] = self._opening.lane(key, instrument)
             except Refused as reason:
                 refused.append(f"{stream}: {reason}")
                 log.error("%s", refused[-1])
         self._said = "; ".join(refused)
-        self._counters["refused"] += len(refused)
+        self._meters.counters["refused"] += len(refused)
         if not self._lanes:
             raise Hopeless(f"producer '{self._spec.name}': {self._said}")
 
@@ -195,37 +196,6 @@ class Feed:
                 return await self._provider.get_symbol_info(key)
             except Disconnected as gone:
                 await self._back_off(gone)
-
-    def _introduce(self, key: Key, stream: str, instrument: Instrument) -> None:
-        self._instruments[key] = instrument
-        out = self._publisher.outs.get(stream)
-        if out is None or out.track.head == 0:
-            self._publisher.publish(stream, instrument)
-            recent: list[Bar] = []
-        else:
-            self._same_source(stream, out.track.opening, instrument)
-            recent = self._recent(out)
-            if out.last:
-                self._provider.resume_after(key, out.last.time_ms)
-        can, calendar = self._provider.capabilities, Calendar(instrument, key.timeframe)
-        quality = Quality(self._quality, calendar, instrument.kind, live=can.heals)
-        ledger = Ledger(stream, self._publisher, quality, self._quarantine, recent)
-        self._lanes[key] = Lane(key, ledger, calendar, can, self._quality, self._provider.now_ms())
-
-    def _recent(self, out: Out) -> list[Bar]:
-        """The closed bars that the journal ends with, oldest first."""
-        records = (record for record in self._publisher.journal.backwards(out.track) if record.bars)
-        return [message for record in reversed(list(islice(records, _RECENT)))
-                for message in decode(record.payload) if type(message) is Bar][-_RECENT:]
-
-    def _same_source(self, stream: str, opening: bytes, instrument: Instrument) -> None:
-        before = decode(opening)[0] if opening else instrument
-        if isinstance(before, Instrument) and before.source != instrument.source:
-            raise Hopeless(
-                f"{stream}: the journal in {RunDir(self._topology).journals / self._spec.name} holds bars of "
-                f"another source ({before.source}, now {instrument.source}): set another [bus] name, "
-                "or remove that folder to begin anew"
-            )
 
     async def _follow(self) -> None:
         """Publish what the provider says, until it raises."""
@@ -242,25 +212,18 @@ class Feed:
         key, message, event_ms = update
         lane = self._lanes.get(key)
         if lane is None:
-            self._counters["unknown"] += 1
+            self._meters.counters["unknown"] += 1
         elif isinstance(message, Bar):
             lane.take(message, self._provider.now_ms())
             if message.closed:
                 self._keeper.heard_close(key)
-                self._time(message, event_ms)
+                self._meters.time(message, event_ms)
         else:
             lane.rested = message.state == "closed"
             lane.ledger.say(message.state, message.since_ms, message.reason)
 
-    def _time(self, bar: Bar, event_ms: int) -> None:
-        """How long a close was under way: in this process, and from the venue to it."""
-        if bar.received_ns:
-            self._delays_ns.append(time.time_ns() - bar.received_ns)
-        if event_ms:
-            self._skew_ms.append(clock.now_ms() - event_ms)
-
     def _end(self, reason: str) -> None:
-        going = [stream for stream in self._names.values() if not self._publisher.outs[stream].ended]
+        going = [stream for stream, out in self._publisher.outs.items() if not out.ended]
         for stream in going:
             self._publisher.publish(stream, End(reason))
         if not going:
@@ -291,55 +254,21 @@ class Feed:
         except (Fault, ConfigError, StopIteration) as error:
             log.error("%s: the credentials cannot be read again, the old ones stay: %s", self._spec.name, error)
             return
+        self._renewed.set()
         self._keeper.interrupt("the credentials were read again")
 
     def status(self) -> Status:
         """The heartbeat."""
         lanes = {lane.ledger.stream: lane for lane in self._lanes.values()}
-        streams = [self._stream_status(out, lanes.get(out.stream)) for out in self._publisher.outs.values()]
+        streams = [self._meters.stream(out, lanes.get(out.stream)) for out in self._publisher.outs.values()]
         bars = sum(stream.bars for stream in streams)
+        counters = self._meters.all(self._lanes.values())
+        counters["subscribers"] = self._publisher.subscribers
+        counters["malformed"] = counters.get("malformed", 0) + self._publisher.malformed
         return Status(
             self._spec.name, "producer", self._state, streams=streams, bars=bars, rate=self._rate.of(bars),
-            said=self._said, counters=self._all_counters(), summary=self._summary,
+            said=self._said, counters=counters, summary=self._summary,
         )  # fmt: skip
-
-    def _stream_status(self, out: Out, lane: Lane | None) -> StreamStatus:
-        return StreamStatus(
-            out.stream, out.track.head, out.track.bars, last_ms=out.last.time_ms if out.last else 0,
-            last_price=out.last.close if out.last else 0.0,
-            state="ended" if out.ended else out.state.state if out.state else "live",
-            age_ms=self._provider.now_ms() - lane.heard_ms if lane and lane.heard_ms else 0,
-            counters=dict(lane.counters) if lane else {},
-        )  # fmt: skip
-
-    def _all_counters(self) -> dict[str, int]:
-        """Everything that is counted, of the venue and of all its streams together."""
-        total = self._counters + self._provider.counters
-        for lane in self._lanes.values():
-            total.update(lane.counters)
-        milli = 1_000
-        return {
-            "reconnects": 0, "duplicates": 0, "revisions": 0, "late": 0, **total,
-            "subscribers": self._publisher.subscribers,
-            "malformed": self._publisher.malformed + self._provider.counters["malformed"],
-            "weight_used": int(self._provider.budget.used_in_window()),
-            "api_p50_ms": int(_quantile(self._keeper.latencies_s, 0.5) * milli),
-            "api_p99_ms": int(_quantile(self._keeper.latencies_s, 0.99) * milli),
-            "publish_p99_us": int(_quantile(self._delays_ns, 0.99) / milli),
-            "behind_venue_p50_ms": int(_quantile(self._skew_ms, 0.5)),
-        }  # fmt: skip
-
-
-def _quality(spec: QualitySpec, streams: int) -> QualitySpec:
-    """The rules with what depends on their number: confirming every close of many streams asks too much."""
-    if spec.recheck_s is not None:
-        return spec
-    return msgspec.structs.replace(spec, recheck_s=_RECHECK_S if streams <= _RECHECKED else ())
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    return sorted(values)[min(int(q * len(values)), len(values) - 1)] if values else 0.0
-
 
 async def _first_of(*work: Coroutine[object, object, object]) -> None:
     """Run until the first of them ends, and end the others; raises what it raised."""

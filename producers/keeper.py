@@ -11,15 +11,16 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 
 from ..bus.messages import Bar
 from ..bus.names import Key
 from . import clock
 from .budget import HEAL, LOOK, urgency
-from .contract import Disconnected, Provider, Refused
+from .contract import ConfigError, Disconnected, Provider, Refused
 from .lane import Lane, Why
+from .meters import Meters
 
 log = logging.getLogger("pynelive")
 _TICK_S = 0.1
@@ -62,18 +63,17 @@ class Breaker:
 class Keeper:
     """The questions of one provider's lanes."""
 
-    def __init__(self, provider: Provider, lanes: Mapping[Key, Lane], counters: Counter[str]) -> None:
+    def __init__(self, provider: Provider, lanes: Mapping[Key, Lane], meters: Meters) -> None:
         self._provider = provider
         self._lanes = lanes
-        self._counters = counters
+        self._meters = meters
+        self._counters = meters.counters
         self._breaker = Breaker()
         self._asking: dict[Key, asyncio.Task[None]] = {}
-        self._connected = False
+        self._connected = self._mute = False
         self._broken: asyncio.Future[None] | None = None
         self._fatal: BaseException | None = None
         self._deaf: Counter[Key] = Counter()
-        self.latencies_s: deque[float] = deque(maxlen=512)
-        """How long the last questions took, waiting for their turn included."""
 
     async def run(self) -> None:
         """Ask whatever the lanes want to know, until cancelled; raises what publishing the answers raises."""
@@ -97,16 +97,16 @@ class Keeper:
     def connected(self) -> None:
         """``watch`` begins: every lane that has bars already waits for what it has missed."""
         now_ms = self._provider.now_ms()
-        self._connected = True
+        self._connected, self._mute = True, False
         self._deaf.clear()
         self._broken = asyncio.get_running_loop().create_future()
         for lane in self._lanes.values():
             lane.connected(now_ms)
             lane.ledger.say("healing" if lane.is_shut else "live", now_ms)
 
-    def disconnected(self, reason: str) -> None:
-        """There is no connection; what can be asked is asked."""
-        self._connected = False
+    def disconnected(self, reason: str, mute: bool = False) -> None:
+        """There is no connection; what can be asked is asked, unless the venue has refused the key."""
+        self._connected, self._mute, self._broken = False, mute, None
         for lane in self._lanes.values():
             lane.ledger.say("down", self._provider.now_ms(), reason)
 
@@ -129,7 +129,7 @@ class Keeper:
     def _turn(self, now_ms: int) -> None:
         wanted = [(why not in _URGENT, key, why) for key, lane in self._lanes.items()
                   if (why := lane.wants(now_ms, not self._connected)) and key not in self._asking]
-        room = self._breaker.room(_AT_ONCE) - len(self._asking)
+        room = 0 if self._mute else self._breaker.room(_AT_ONCE) - len(self._asking)
         for _, key, why in sorted(wanted)[: max(room, 0)]:
             task = asyncio.create_task(self._ask(self._lanes[key], why))
             self._asking[key] = task
@@ -149,10 +149,14 @@ class Keeper:
         except Disconnected as gone:
             self._failed(lane, gone)
             return
+        except ConfigError as error:
+            self._mute = True
+            self._break(error)
+            return
         except Refused as refused:
             self.refuse(lane, str(refused))
             return
-        self.latencies_s.append(time.monotonic() - begun)
+        self._meters.latencies_s.append(time.monotonic() - begun)
         self._breaker.passed()
         fresh = lane.answered(why, bars, self._provider.now_ms())
         if fresh and connected and why in ("close", "silence"):
@@ -205,7 +209,7 @@ class Keeper:
         """The connection has closed a bar of this stream by itself."""
         self._deaf.pop(key, None)
 
-    def _break(self, error: Disconnected) -> None:
+    def _break(self, error: Disconnected | ConfigError) -> None:
         if self._broken is not None and not self._broken.done():
             self._broken.set_exception(error)
 

@@ -10,6 +10,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from math import isnan
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -21,6 +22,16 @@ from .quarantine import Quarantine
 log = logging.getLogger("pynelive")
 _REMEMBERED = 64
 _STAND_INS = 10_000
+
+
+class Follower(Protocol):
+    """Something that is made from what a ledger holds."""
+
+    def follow(self, time_ms: int) -> None:
+        """The bar of a time is new or has changed."""
+
+    def say(self, state: StreamState, since_ms: int, reason: str) -> None:
+        """The state has changed."""
 
 
 class Ledger:
@@ -37,6 +48,7 @@ class Ledger:
         self.counters: Counter[str] = Counter()
         self.last: Bar | None = None
         """The latest closed bar that is public."""
+        self.followers: list[Follower] = []
         self._publisher = publisher
         self._quarantine = quarantine
         self._recent: dict[int, Bar] = {}
@@ -56,6 +68,10 @@ class Ledger:
         """Whether a bar of that time would be the latest."""
         return self.last is None or time_ms > self.last.time_ms
 
+    def remembered(self) -> list[Bar]:
+        """The last closed bars, oldest first."""
+        return sorted(self._recent.values(), key=lambda bar: bar.time_ms)
+
     def stand_ins(self) -> list[int]:
         """When the bars open for which the venue's own have not come yet."""
         return [time_ms for time_ms, bar in self._recent.items() if bar.origin == "fallback"]
@@ -73,6 +89,7 @@ class Ledger:
         if self.is_new(bar.time_ms):
             self._publisher.publish(self.stream, bar)
             self._remember(bar)
+            self._tell(bar)
             return True
         known = self._recent.get(bar.time_ms)
         if known is None:
@@ -95,6 +112,8 @@ class Ledger:
             return
         if self.state != state:
             self._publisher.publish(self.stream, State(state, since_ms, reason))
+            for follower in self.followers:
+                follower.say(state, since_ms, reason)
 
     @property
     def state(self) -> StreamState:
@@ -132,6 +151,11 @@ class Ledger:
         self._recent[bar.time_ms] = bar
         if self.last is not None and bar.time_ms == self.last.time_ms:
             self.last = bar
+        self._tell(bar)
+
+    def _tell(self, bar: Bar) -> None:
+        for follower in self.followers:
+            follower.follow(bar.time_ms)
 
     def _remember(self, bar: Bar) -> None:
         if self.is_new(bar.time_ms):

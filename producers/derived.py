@@ -1,0 +1,90 @@
+"""Streams that are made from another one, never in its place: holes filled, or prices smoothed.
+
+``derive = { "BINANCE:BTC/USDT@1" = ["fill", "mean:5"] }`` publishes ``…BTC/USDT~fill@1`` and ``…BTC/USDT~mean:5@1``
+beside the stream itself. Every bar of them has origin ``derived``; one that nobody traded has ``extra["filled"]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from ..bus.messages import Bar, StreamState
+from .calendar import Calendar
+from .ledger import Ledger
+
+LONGEST = 60
+"""Of a mean, in bars: what a ledger remembers has to be enough to make them again after a restart."""
+
+_PRICES = ("open", "high", "low", "close")
+
+Method = Callable[[Sequence[Bar], int, Calendar], Iterator[Bar]]
+"""Makes the derived bars from the index of the first bar that is new or has changed."""
+
+
+def method_of(name: str) -> Method:
+    """The method called ``fill`` or ``mean:N``.
+
+    :raises ValueError: there is none of that name
+    """
+    kind, _, length = name.partition(":")
+    if name == "fill":
+        return _fill
+    if kind == "mean" and length.isdecimal() and 2 <= int(length) <= LONGEST:
+        return partial(_mean, int(length))
+    raise ValueError(f"'{name}' is none: there is fill, and mean:2 … mean:{LONGEST}")
+
+
+def fault_of(name: str) -> str:
+    """Why there is no such method; empty if there is."""
+    try:
+        method_of(name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+class Derived:
+    """One derived stream: follows the ledger of its source, corrections included."""
+
+    def __init__(self, source: Ledger, own: Ledger, calendar: Calendar, name: str) -> None:
+        self._source = source
+        self._own = own
+        self._calendar = calendar
+        self._method = method_of(name)
+        source.followers.append(self)
+        self.follow(own.last.time_ms + 1 if own.last else 0)
+
+    def say(self, state: StreamState, since_ms: int, reason: str) -> None:
+        """It is as its source is."""
+        self._own.say(state, since_ms, reason)
+
+    def follow(self, time_ms: int) -> None:
+        """The source's bar of a time is new or has changed: say what follows from it."""
+        bars = self._source.remembered()
+        first = next((index for index, bar in enumerate(bars) if bar.time_ms >= time_ms), len(bars))
+        for bar in self._method(bars, first, self._calendar):
+            self._own.publish(bar)
+
+
+def _fill(bars: Sequence[Bar], first: int, calendar: Calendar) -> Iterator[Bar]:
+    """The bars themselves, and one for each empty place before them: all prices the close before it, no volume."""
+    for index in range(first, len(bars)):
+        if index:
+            before = bars[index - 1]
+            time_ms = calendar.next_open(before.time_ms)
+            while time_ms < bars[index].time_ms:
+                price = before.close
+                yield Bar(time_ms, price, price, price, price, 0.0, origin="derived", extra={"filled": 1.0})
+                time_ms = calendar.next_open(time_ms)
+        yield replace(bars[index], origin="derived", revision=0)
+
+
+def _mean(length: int, bars: Sequence[Bar], first: int, calendar: Calendar) -> Iterator[Bar]:
+    """Each price the mean of that price in the last bars; the volume is the bar's own."""
+    for index in range(max(first, length - 1), len(bars)):
+        window = bars[index + 1 - length : index + 1]
+        open_, high, low, close = (sum(getattr(bar, name) for bar in window) / length for name in _PRICES)
+        yield Bar(bars[index].time_ms, open_, high, low, close, bars[index].volume, origin="derived")
