@@ -8,13 +8,31 @@ from pathlib import Path
 from typing import Any
 
 
+_SHORTEST = 6
+_known: set[str] = set()
+
+
 class Secret(str):
     """A string whose repr does not show it; what prints options prints three stars."""
 
     __slots__ = ()
 
+    def __new__(cls, value: object = "") -> Secret:
+        """Remember it too, for those who repeat what others say."""
+        text = str.__new__(cls, value)
+        if len(text) >= _SHORTEST:
+            _known.add(str.__str__(text))
+        return text
+
     def __repr__(self) -> str:
         return "'***'"
+
+
+def without_secrets(text: str) -> str:
+    """The text with three stars for every secret that this process has met: a venue may repeat a key that is wrong."""
+    for secret in _known:
+        text = text.replace(secret, "***")
+    return text
 
 
 class Secrets:

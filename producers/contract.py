@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from ..bus.messages import Bar, Instrument, State
 from ..bus.names import Key
+from ..bus.secrets import without_secrets
 from . import clock
 from .budget import Budget, Rate
 
@@ -37,13 +38,16 @@ class Disconnected(Exception):
     """The source is gone; the feed connects again, not before ``retry_after`` seconds if that is given."""
 
     def __init__(self, reason: str, retry_after: float | None = None, kind: Kind = "network") -> None:
-        super().__init__(reason)
+        super().__init__(without_secrets(reason))
         self.retry_after = retry_after
         self.kind = kind
 
 
 class Refused(Exception):
     """The source does not give this one stream (unknown, delisted, not in the plan); the others go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(without_secrets(reason))
 
 
 class EndOfData(Exception):
@@ -54,8 +58,8 @@ class ConfigError(Exception):
     """The options cannot work (a wrong key or plan too); carries all faults at once, each naming its key."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = list(problems)
+        self.problems = [without_secrets(problem) for problem in problems]
+        super().__init__("; ".join(self.problems))
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,9 @@ class Provider(ABC):
 
     rates: ClassVar[tuple[Rate, ...]] = ()
     """What the venue allows; every request has to ``await self.budget.spend(weight)`` first."""
+
+    credentials: ClassVar[tuple[str, ...]] = ()
+    """The options that are secret, and that a running producer can be given anew."""
 
     pyne_names: ClassVar[Mapping[str, str]] = {}
     """By option what PyneCore calls it in ``config/plugins/<name>.toml``; those options are read from there."""

@@ -13,6 +13,7 @@ import os
 import random
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from ..bus.errors import Fault, Hopeless
 from ..bus.messages import Bar, End, Instrument
@@ -249,8 +250,10 @@ class Feed:
         try:
             topology = load(self._topology.path)
             options = next(spec.options for spec in topology.producers if spec.name == self._spec.name)
-            kind = type(self._provider)
-            self._provider.rekey(configure(kind.Config, completed(kind, options, topology.base, self._provider.keys)))
+            provider = self._provider
+            fresh = configure(provider.Config, completed(type(provider), options, topology.base, provider.keys))
+            renewed = {name: getattr(fresh, name) for name in provider.credentials}
+            provider.rekey(replace(provider.config, **renewed))
         except (Fault, ConfigError, StopIteration) as error:
             log.error("%s: the credentials cannot be read again, the old ones stay: %s", self._spec.name, error)
             return

@@ -46,14 +46,17 @@ def completed(
     hints = get_type_hints(kind.Config)
     wanted = {item.name: hints[item.name] for item in fields(kind.Config) if item.init and item.name not in options}
     sources = [Source("the environment", os.environ), _dotenv(base), *_pynecore(kind, base, _exchanges(options, keys))]
-    found = {}
-    for name, hint in wanted.items():
-        for source in sources:
-            given = next((key for key in _names(kind, name, hint, source) if source.values.get(key) not in _EMPTY), "")
-            if given:
-                found[name] = _typed(kind, name, hint, source, given)
-                break
-    return {**found, **options}
+    found = {name: _typed(kind, name, hint, *where) for name, hint in wanted.items()
+             if (where := _where(kind, name, hint, sources))}  # fmt: skip
+    secret = kind.credentials or found  # who does not say which are secret has only secrets
+    return {name: Secret(value) if name in secret and isinstance(value, str) else value
+            for name, value in {**found, **options}.items()}  # fmt: skip
+
+
+def _where(kind: type[Provider], name: str, hint: Any, sources: Sequence[Source]) -> tuple[Source, str] | None:
+    """The first source that has an option, and what it calls it there."""
+    return next(((source, given) for source in sources for given in _names(kind, name, hint, source)
+                 if source.values.get(given) not in _EMPTY), None)  # fmt: skip
 
 
 def _names(kind: type[Provider], name: str, hint: Any, source: Source) -> list[str]:
@@ -68,13 +71,11 @@ def _names(kind: type[Provider], name: str, hint: Any, source: Source) -> list[s
 
 
 def _typed(kind: type[Provider], name: str, hint: Any, source: Source, given: str) -> Any:
-    value = source.values[given]
     try:
-        value = msgspec.convert(value, hint, strict=not source.is_text)
+        return msgspec.convert(source.values[given], hint, strict=not source.is_text)
     except msgspec.ValidationError:
         raise TopologyError([f"provider '{kind.name}': {given} in {source.place} is no value of option '{name}': "
                              f"it must be {_wording(hint)}"]) from None  # fmt: skip
-    return Secret(value) if isinstance(value, str) else value
 
 
 def _wording(hint: Any) -> str:

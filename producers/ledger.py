@@ -170,9 +170,10 @@ class Ledger:
     def _forget(self) -> None:
         """Of the oldest bar, unless it is a stand-in's: the venue's own may still come."""
         oldest = next((time_ms for time_ms, bar in self._recent.items() if bar.origin != "fallback"), None)
-        if oldest is None or len(self._recent) > _STAND_INS:
+        if len(self._recent) > _STAND_INS:
             oldest = next(iter(self._recent))
-        del self._recent[oldest]
+        if oldest is not None:
+            del self._recent[oldest]
 
 
 def same(a: Bar, b: Bar) -> bool:

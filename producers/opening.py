@@ -69,7 +69,7 @@ class Opening:
         found: list[Bar] = []
         for record in self._publisher.journal.backwards(out.track):
             found += [message for message in reversed(decode(record.payload)) if type(message) is Bar]
-            if len(found) >= _RECENT:
+            if len(found) >= _RECENT and found[-1].origin != "fallback":  # those may still be replaced
                 break
         return found[::-1]
 

@@ -32,6 +32,7 @@ class CapitalCom(Provider):
     """All streams of one account."""
 
     name: ClassVar[str] = "capitalcom"
+    credentials = ("identifier", "password", "api_key")
     pyne_names: ClassVar[Mapping[str, str]] = {
         "identifier": "user_email", "password": "api_password", "api_key": "api_key", "demo": "demo",
         "url": "rest_url", "ws_url": "ws_url",

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import ccxt.pro
 
 from .. import clock
+from ..http import USER_AGENT
 from .errors import Garbled
 from .venues import Venue
 
@@ -65,8 +66,10 @@ def open_exchange(name: str, listener: Listener, venue: Venue, settings: dict[st
         "enableRateLimit": True,
         "timeout": int(_ANSWER_S * 1000),
         "newUpdates": True,
+        "userAgent": USER_AGENT,
         **settings,
     })  # fmt: skip
+    ex.has = {**ex.has, "fetchCurrencies": False}  # bars do not need it, and with a key it is a private request
     usual_ms = ex.streaming.get("keepAlive") or 30_000
     if usual_ms <= 30_000 or name in _PONGS:  # who asks for longer may not answer pings at all
         usual_ms = min(usual_ms, int(PING_S * 1000))

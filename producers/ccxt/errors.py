@@ -18,6 +18,7 @@ from ..http import retry_after, said
 
 _CODE = re.compile(r'"(?:code|retCode|ret_code|err-code|sCode)"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+_QUERY = re.compile(r"\?[\w.%+-]+=\S*")
 _ABROAD = re.compile(r"restricted location|your country|block access from", re.IGNORECASE)
 
 _CODES: dict[str, dict[str, Kind]] = {
@@ -114,6 +115,6 @@ def _family(venue: str) -> str:
 
 
 def _short(error: Exception) -> str:
-    """One line of what was said; pages of HTML say nothing more."""
-    line = " ".join(said(error).split())
+    """One line of what was said, without the query of an address (it may be signed); pages of HTML say no more."""
+    line = " ".join(_QUERY.sub("", said(error)).split())
     return line if len(line) <= 200 else f"{line[:200]}…"

@@ -35,6 +35,7 @@ class Ccxt(Provider):
     """Candles and history of any ccxt exchange; binance, bybit, okx and eight more by their own raw frames."""
 
     name: ClassVar[str] = "ccxt"
+    credentials = ("api_key", "secret", "password")
     pyne_names: ClassVar[Mapping[str, str]] = {
         "api_key": "apiKey", "secret": "secret", "password": "password", "sandbox": "sandbox",
     }  # fmt: skip

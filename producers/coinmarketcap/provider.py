@@ -41,6 +41,7 @@ class CoinMarketCap(Provider):
     """Coins as ``BTC/USD`` or, where several share a symbol, ``id:1/USD``."""
 
     name: ClassVar[str] = "coinmarketcap"
+    credentials = ("api_key",)
     capabilities = Capabilities(forming=True, symbols=True)
 
     @dataclass

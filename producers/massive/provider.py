@@ -42,6 +42,7 @@ class Massive(Provider):
     """Tickers as Massive writes them: ``AAPL``, ``X:BTCUSD``, ``C:EURUSD``."""
 
     name: ClassVar[str] = "massive"
+    credentials = ("api_key",)
     capabilities = Capabilities(history=True, forming=True, symbols=True, heals=True)
 
     @dataclass

@@ -116,7 +116,7 @@ class Line:
         :raises ConfigError: the key is not accepted, or its plan has nothing live
         """
         await self._hear("connected")
-        await self._say({"action": "auth", "params": api_key})
+        await self._say({"action": "auth", "params": str(api_key)})  # a Secret is none for msgspec
         await self._hear("auth_success")
 
     async def subscribe(self) -> None:

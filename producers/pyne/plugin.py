@@ -78,6 +78,7 @@ def plugin_provider(name: str) -> type[Provider]:
     config = _options(plugin, plugin_name in _SNAPSHOTS)
     return type(f"Pyne_{plugin_name}", (PynePlugin,), {
         "__doc__": f"PyneCore's plugin `{plugin_name}`, hosted as it is.", "__module__": __name__,
+        "credentials": tuple(item for item, hint in get_type_hints(config).items() if hint is str),
         "name": name, "plugin": plugin, "plugin_name": plugin_name, "Config": config,
         "pyne_names": {item: item for item in get_type_hints(config) if item != "confirm"},
     })  # fmt: skip
