@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-
 _SHORTEST = 6
 _known: set[str] = set()
 

@@ -245,6 +245,8 @@ class Lane:
     def answered(self, why: Why, bars: Sequence[Bar], now_ms: int) -> int:
         """Publish what the venue has said, and let go what was held back; the number of bars that were news."""
         before = self.ledger.last
+        if why == "recheck":  # what is new is the connection's to say, or it would never be found to be deaf
+            bars = [bar for bar in bars if not self.ledger.is_new(bar.time_ms)]
         fresh = self._absorb(bars, now_ms)
         self._settle_rechecks(now_ms)
         if why == "gap":

@@ -177,7 +177,7 @@ class Ccxt(Provider):
             return await self._rest.page(key, None, 2)
         step_ms = timeframe_ms(key.timeframe)
         missing = (self.now_ms() - since_ms) // step_ms + 2
-        return await self._rest.page(key, since_ms + step_ms, max(2, min(missing, self._rest.page_size(key))))
+        return await self._rest.page(key, since_ms + 1, max(2, min(missing, self._rest.page_size(key))))
 
     async def download_ohlcv(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
         """By REST, page by page."""
