@@ -3,6 +3,11 @@
 PYTHON   ?= python3
 TOPOLOGY ?= topology.toml
 DURATION ?=
+SPEED    ?= 60
+FAULTS   ?= 0
+SEED     ?= 1
+EXCHANGE ?= BINANCE
+MINUTES  ?= 5
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -13,14 +18,21 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real test lint bench clean wheel
+.PHONY: help demo real lab live-check test lint bench clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1	/p' Makefile
 
 demo: $(BIN)/.installed $(SAMPLE) ## run TOPOLOGY (topology.toml), for DURATION if that is given
 	@$(BIN)/pynelive up $(TOPOLOGY) $(if $(DURATION),--duration $(DURATION))
+
+lab: $(BIN)/.venues ## run the real providers against local venues: SPEED=60 FAULTS=0 SEED=1 DURATION=
+	@PYTHONPATH=tests $(BIN)/python -m venues.up examples/lab.toml --speed $(SPEED) --faults $(FAULTS) --seed $(SEED) \
+		$(if $(DURATION),--duration $(DURATION))
+
+live-check: $(BIN)/.venues ## compare live bars with the venue's history, over the network: EXCHANGE=BINANCE MINUTES=5
+	@PYTHONPATH=tests $(BIN)/python -m venues.live --exchange $(EXCHANGE) --minutes $(MINUTES)
 
 test: wheel ## build the wheel and test it, away from the checkout
 	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" "$(ROOT)/tests" $(ARGS)
@@ -47,6 +59,11 @@ $(BIN)/.installed: pyproject.toml
 
 $(BIN)/.sample: $(BIN)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'bokeh-sampledata>=2026.1'
+	@touch $@
+
+$(BIN)/.venues: $(BIN)/.installed
+	@echo "installing what the venues need into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[venues]"
 	@touch $@
 
 # The wheel in an environment of its own, so that what is checked is what is shipped.

@@ -20,6 +20,7 @@ from pynelive.producers import clock
 from pynelive.producers.ccxt import taps
 from pynelive.producers.ccxt.provider import Ccxt
 from pynelive.producers.ccxt.venues import VENUES, Venue
+from pynelive.producers.conformance import check
 from pynelive.producers.contract import Disconnected, Refused, Update
 
 BINANCE, BYBIT = "BTC/USDT", "BTC/USDT:USDT"
@@ -396,3 +397,11 @@ async def test_an_empty_table_of_markets() -> None:
             await source.close()
     assert answer.value.kind == "protocol"
     assert not source.is_connected
+
+
+@pytest.mark.parametrize(("venue", "symbol"), [("binance", "BTC/USDT"), ("kraken", "BTC/USD")])
+async def test_it_keeps_the_contract(venue: str, symbol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What every provider promises, with a closed flag and without."""
+    async with lab(venue, symbol, speed=30) as at:
+        at.follow(monkeypatch)
+        assert not await check(lambda: provider(at, symbol), bars=2)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -100,13 +103,25 @@ def begun(command: list[str], folder: Path, shell: dict[str, str]) -> subprocess
     return subprocess.Popen(command, cwd=folder, env=shell, text=True, stdout=pipe, stderr=pipe, start_new_session=True)
 
 
-def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What it prints; Ctrl-C ends one that goes on."""
-    try:
-        return process.communicate(timeout=5)
-    except subprocess.TimeoutExpired:
+def interrupted(line: str, process: subprocess.Popen[str], folder: Path) -> tuple[str, str]:
+    """What it prints; Ctrl-C ends one that goes on, once it is at work."""
+    recording = folder / "extra" / "demo_BTC_USDT_1.ohlcv"
+    if " record " in line:
+        wait_until(lambda: recording.exists() and recording.stat().st_size > 0, process)
+    elif " tail " in line or " exec " in line:
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], PATIENCE_S)[0], f"{line}: says nothing"
+    if process.poll() is None and re.search(" (record|tail|exec) ", line):
         os.killpg(process.pid, signal.SIGINT)
     return process.communicate(timeout=PATIENCE_S)
+
+
+def wait_until(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Look again and again, as long as the process lives."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true() and process.poll() is None:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
 
 
 # --- what is printed runs ---------------------------------------------------------------------------------------------
@@ -122,7 +137,7 @@ def test_commands_run_as_they_are_written(code: str, tmp_path: Path, shell: dict
 def test_commands_attach_as_they_are_written(code: str, demo: Path, shell: dict[str, str]) -> None:
     """A block of commands for a second terminal, each on its own; Ctrl-C ends those that go on."""
     processes = {line: begun(["bash", "-c", line], demo, shell) for line in code.splitlines()}
-    ends = [(line, *interrupted(process), process.returncode) for line, process in processes.items()]
+    ends = [(line, *interrupted(line, process, demo), process.returncode) for line, process in processes.items()]
     assert [end for end in ends if end[2:] != ("", 0)] == []
     assert all(said for _, said, _, _ in ends), ends
     assert (demo / "extra" / "demo_BTC_USDT_1.ohlcv").stat().st_size

@@ -72,7 +72,8 @@ class CapitalCom(Provider):
     @property
     def account(self) -> str:
         """The account, as a hash: Capital.com counts requests by user and keeps one session of one key."""
-        return "capitalcom:" + blake2b(self.config.identifier.encode(), digest_size=6).hexdigest()
+        user = blake2b(self.config.identifier.encode(), digest_size=6).hexdigest()
+        return f"capitalcom:{user}" + (f"@{self.config.url}" if self.config.url else "")
 
     def now_ms(self) -> int:
         """The venue's own time."""

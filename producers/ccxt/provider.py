@@ -96,7 +96,7 @@ class Ccxt(Provider):
     @property
     def account(self) -> str:
         """Venues count by address, so one process for each venue."""
-        return f"ccxt:{self._exchange.upper()}"
+        return f"ccxt:{self._exchange.upper()}" + (f"@{self.config.url}" if self.config.url else "")
 
     @property
     def is_connected(self) -> bool:

@@ -26,8 +26,8 @@ def keep_frames(file: TextIO) -> None:
     numbers: WeakKeyDictionary[ClientWebSocketResponse, int] = WeakKeyDictionary()
     fresh = count(1)
 
-    async def receive_and_keep(self: ClientWebSocketResponse, timeout: float | None = None) -> Any:
-        message = await receive(self, timeout)
+    async def receive_and_keep(self: ClientWebSocketResponse, *arguments: Any, **named: Any) -> Any:
+        message = await receive(self, *arguments, **named)
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             number = numbers.get(self) or numbers.setdefault(self, next(fresh))
             said = {"text": message.data} if message.type is WSMsgType.TEXT else {

@@ -38,7 +38,9 @@ def recorded(folder: Path, stream: str) -> tuple[dict[int, Values], int]:
     path = ohlcv_path(folder, stream)
     if not path.exists():
         return {}, 0
-    bars = {bar.time_ms: (bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in read_bars(path)}
+    bars: dict[int, Values] = {
+        bar.time_ms: (bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in read_bars(path)
+    }
     revised: dict[int, int] = {}
     beside = path.with_suffix(".revisions.csv")
     text = beside.read_text(encoding="utf-8") if beside.exists() else ""

@@ -29,13 +29,16 @@ from pynelive.producers import clock
 from pynelive.producers.sessions import EPOCH_MS
 
 from . import capitalcom
+from .__main__ import VENUES
 from .client import Lab, lab
 from .faults import Plan
-from .recordings import Difference, difference, recorded
+from .recordings import Difference, Values, difference, recorded
 
 MARK = ".laboratory"
 """The file in a folder by which it is known that a laboratory has made it, and may remove it."""
 
+STARTING_S = 60.0
+"""How long (real time) to wait for the first bar of every stream, before a duration begins."""
 SETTLING_S = 30.0
 """How long (real time) the recordings have for catching up with the venues before the end."""
 
@@ -71,6 +74,8 @@ def main() -> int:
         process = subprocess.Popen(
             [sys.executable, "-m", "pynelive", "up", str(topology.path)], env=environment, start_new_session=True
         )
+        if options.duration:
+            _wait(process, stop, STARTING_S, lambda: all(_recorded(topology, one) for one in served))
         _wait(process, stop, options.duration or math.inf)
         targets = [_last_bar(one) for one in served]
         print("comparing the recordings with the truth …", flush=True)
@@ -88,7 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=60.0, help="how much faster than real time the venues live")
     parser.add_argument("--faults", type=int, default=0, help="how many random faults each venue has")
     parser.add_argument("--seed", type=int, default=1, help="of the faults")
-    parser.add_argument("--duration", type=float, help="seconds until the end; else Ctrl-C ends it")
+    parser.add_argument("--duration", type=float, help="seconds from the first bars to the end; else Ctrl-C ends it")
     return parser.parse_args()
 
 
@@ -102,6 +107,8 @@ def _prepared(topology: Topology) -> str:
     """
     if is_held(topology.run_dir / "supervisor.lock"):
         return f"the laboratory in {topology.run_dir} is up already: stop that one first"
+    if _recordings(topology) is None:
+        return f"{topology.path} has no [[sink]] of type ohlcv: without a recorder there is nothing to compare"
     folders = [topology.run_dir, *(topology.resolve(str(spec.options.get("dir", "data"))) for spec in topology.sinks)]
     folders += [topology.resolve(spec.output) for spec in topology.runners]
     for folder in folders:
@@ -123,11 +130,19 @@ def _serve(topology: Topology, stack: ExitStack, options: argparse.Namespace) ->
     served = []
     for number, spec in enumerate(topology.producers):
         symbols = dict(_symbols(spec))
+        if _venue(spec) not in VENUES:
+            continue  # it needs none, such as the demo
         plan = Plan.random(options.seed + number, options.faults, ["*"], frames=bars * 3, bars=max(bars * 3 // 4, 2))
         venue = lab(_venue(spec), *symbols.values(), epoch_ms=0, faults=plan.faults)
         stack.enter_context(venue)
         served += [Served(f"{spec.provider}:{key}", symbol, venue) for key, symbol in symbols.items()]
     return served
+
+
+def _recordings(topology: Topology) -> Path | None:
+    """The folder of the first recorder."""
+    dirs = [spec.options.get("dir", "data") for spec in topology.sinks if spec.type == "ohlcv"]
+    return topology.resolve(str(dirs[0])) if dirs else None
 
 
 def _venue(spec: ProducerSpec) -> str:
@@ -192,12 +207,17 @@ def _last_bar(one: Served) -> int:
     return bars[-1].time_ms if bars else 0
 
 
+def _recorded(topology: Topology, one: Served) -> dict[int, Values]:
+    folder = _recordings(topology)
+    assert folder is not None
+    return recorded(folder, one.stream)[0]
+
+
 def _differences(topology: Topology, served: Sequence[Served], targets: Sequence[int]) -> list[Difference]:
     """What is not as it was at the venues, a stream each."""
-    folder = topology.resolve(str(topology.sinks[0].options.get("dir", "data")))
     found = []
     for one, until_ms in zip(served, targets, strict=True):
-        got, _ = recorded(folder, one.stream)
+        got = _recorded(topology, one)
         truth = one.venue.truth(one.symbol, since_ms=min(got, default=None))
         found.append(difference(got, {bar.time_ms: bar[2:] for bar in truth}, until_ms))
     return found
