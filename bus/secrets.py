@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .errors import TopologyError
+
 _SHORTEST = 6
 _known: set[str] = set()
 
@@ -29,7 +31,7 @@ class Secret(str):
 
 def without_secrets(text: str) -> str:
     """The text with three stars for every secret that this process has met: a venue may repeat a key that is wrong."""
-    for secret in _known:
+    for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 
@@ -78,7 +80,10 @@ class Secrets:
             return dict(os.environ)
         from dotenv import dotenv_values  # slow to import, and few topologies have the file
 
-        return {**dotenv_values(path, interpolate=False), **os.environ}
+        try:
+            return {**dotenv_values(path, interpolate=False), **os.environ}
+        except (OSError, ValueError):
+            raise TopologyError([f"{path} cannot be read: save it as UTF-8 text that its owner may read"]) from None
 
 
 def redacted(value: Any) -> Any:

@@ -181,7 +181,8 @@ class Provider(ABC):
     async def backfill_closed_bars(self, key: Key, since_ms: int) -> list[Bar]:
         """The closed bars that open after ``since_ms``, oldest first, none that is still forming.
 
-        Closed by the source's clock and the bar's time, never by its place in the answer. Of many, the oldest
+        Closed by the bar's time and the source's clock as it was before the question (an answer may be old when it
+        is here), never by its place in the answer. Of many, the oldest
         come first: who asks goes on after the last one until nothing comes.
         """
         return []

@@ -151,6 +151,8 @@ class Keeper:
             return
         except ConfigError as error:
             self._mute = True
+            self._counters["errors_auth"] += 1
+            log.error("%s: %s", lane.ledger.stream, error)
             self._break(error)
             return
         except Refused as refused:

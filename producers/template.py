@@ -105,8 +105,8 @@ class MyProvider(Provider):
         )
         await self.budget.spend()
         try:
+            now_ms = self.now_ms()  # of before the question: what forms while it is answered is not closed
             rows = json.loads(await asyncio.to_thread(_get, url))
-            now_ms = self.now_ms()
             bars = [_bar(row, timeframe_ms(key.timeframe), now_ms) for row in rows]
         except HTTPError as error:
             with error:

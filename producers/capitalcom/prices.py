@@ -65,13 +65,14 @@ class Prices:
         }  # fmt: skip
         if to_ms is not None:
             asked["to"] = naive_iso(to_ms)
+        now_ms = self._session.now_ms()  # what forms while it answers is not closed
         told = await self._session.get(f"/prices/{quote(key.symbol, safe='')}", asked)
-        return [bar for bar in self._bars(told, key) if from_ms <= bar.time_ms <= (to_ms or bar.time_ms)]
+        return [bar for bar in self._bars(told, key, now_ms) if from_ms <= bar.time_ms <= (to_ms or bar.time_ms)]
 
-    def _bars(self, told: Any, key: Key) -> list[Bar]:
+    def _bars(self, told: Any, key: Key, now_ms: int) -> list[Bar]:
         """The rows as bars, oldest first; one that cannot be read is counted and left out."""
         rows = told.get("prices") if isinstance(told, dict) else None
-        bars, now_ms = [], self._session.now_ms()
+        bars = []
 
         def closed(open_ms: int) -> bool:
             return self.ends_ms(key, open_ms) <= now_ms

@@ -56,7 +56,7 @@ def one_exchange(keys: Sequence[Key], config: Options) -> str:
 
 def settings_of(exchange: str, keys: Sequence[Key], config: Options) -> dict[str, Any]:
     """What ccxt's constructor is given."""
-    options = _fewer_markets(exchange, sorted(_kinds(keys)))
+    options = {"fetchMargins": False, **_fewer_markets(exchange, sorted(_kinds(keys)))}
     if config.market:
         options["defaultType"] = config.market
     return {"apiKey": config.api_key, "secret": config.secret, "password": config.password, "options": options}

@@ -197,7 +197,10 @@ async def _end(client: Any) -> None:
 
 
 class VenueClock:
-    """How far the venue's clock is from ours: by the fastest question, and by what it says live."""
+    """How far the venue's clock is ahead of ours, at least: by the fastest question, and by what it says live.
+
+    At least, as a bar is closed by this clock: one that runs ahead would close bars that still form.
+    """
 
     def __init__(self) -> None:
         self.offset_ms = 0.0
@@ -207,7 +210,7 @@ class VenueClock:
         """Take an answer to "what time is it" into account; the one with the shortest way counts."""
         if received_ms - sent_ms <= self._round_ms:
             self._round_ms = received_ms - sent_ms
-            self.offset_ms = venue_ms - (sent_ms + received_ms) / 2
+            self.offset_ms = venue_ms - received_ms
 
     def heard(self, event_ms: int) -> None:
         """Nothing can be heard before it has happened."""

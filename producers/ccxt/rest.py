@@ -82,8 +82,8 @@ class Rest:
         """
         await self.load()
         symbol, timeframe = self.market(key)["symbol"], symbols.timeframe_of(key.timeframe)
+        now_ms, step_ms = self.clock.now_ms(), timeframe_ms(key.timeframe)  # what forms while it answers is not closed
         rows = await self._asked(self._ex.fetch_ohlcv(symbol, timeframe, since_ms, limit))
-        now_ms, step_ms = self.clock.now_ms(), timeframe_ms(key.timeframe)
         try:
             bars = [_bar(row, now_ms - step_ms) for row in rows]
         except BROKEN as error:

@@ -305,7 +305,9 @@ def _refusal(answered: Answered, what: str) -> Exception:
         return ConfigError([f"option 'api_key' is not accepted by Massive: {reason}"])
     if answered.status == 403:
         return Refused(f"the plan does not include {what} (Massive: {reason}): change the plan, or remove the stream")
-    return Refused(f"Massive refuses {what}: {reason}")
+    if answered.status == 404:
+        return Refused(f"Massive does not know {what}: {reason}")
+    return Disconnected(f"Massive refuses {what}: {reason}", kind="protocol")
 
 
 def _faults(keys: Sequence[Key], config: Massive.Config) -> list[str]:

@@ -199,14 +199,14 @@ class PynePlugin(Provider):
         """In pieces, since a plugin's download cannot be interrupted."""
         seat, length_ms = self._seats[key], timeframe_ms(key.timeframe)
         found: dict[int, Bar] = {}
-        at_ms, span_ms, to_ms = from_ms, _CHUNK * length_ms, min(to_ms, self.now_ms())
+        now_ms = self.now_ms()  # what forms while it answers is not closed
+        at_ms, span_ms, to_ms = from_ms, _CHUNK * length_ms, min(to_ms, now_ms)
         while at_ms < to_ms:
             await self.budget.spend()
             bars = await seat.history(at_ms, min(at_ms + span_ms, to_ms))
             found |= {bar.time_ms: bar for bar in bars}
             at_ms += span_ms
             span_ms = _CHUNK * length_ms if bars else span_ms * 2  # years without a bar are passed quickly
-        now_ms = self.now_ms()
         return [bar for time_ms, bar in sorted(found.items())
                 if from_ms <= time_ms < to_ms and seat.end_of(time_ms) <= now_ms]
 
