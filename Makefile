@@ -3,6 +3,7 @@
 PYTHON   ?= python3
 TOPOLOGY ?= topology.toml
 DURATION ?=
+JOBS     ?= 2
 SPEED    ?= 60
 FAULTS   ?= 0
 SEED     ?= 1
@@ -18,7 +19,7 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real lab live-check test lint bench clean wheel
+.PHONY: help demo real lab live-check test lint bench bench-venues clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -35,7 +36,7 @@ live-check: $(BIN)/.venues ## compare live bars with the venue's history, over t
 	@PYTHONPATH=tests $(BIN)/python -m venues.live --exchange $(EXCHANGE) --minutes $(MINUTES)
 
 test: wheel ## build the wheel and test it, away from the checkout
-	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" "$(ROOT)/tests" $(ARGS)
+	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" -n $(JOBS) --dist worksteal "$(ROOT)/tests" $(ARGS)
 
 lint: wheel ## ruff on the checkout, mypy on the wheel
 	@$(CHECK)/bin/ruff check .
@@ -43,6 +44,9 @@ lint: wheel ## ruff on the checkout, mypy on the wheel
 
 real: ## run thirteen years of real AAPL bars, out of a PyPI package
 	@$(MAKE) --no-print-directory demo TOPOLOGY=examples/real-bars.toml
+
+bench-venues: $(BIN)/.venues ## measure 1,000 streams of a venue, beside ccxt's own way and PyneCore's
+	@$(BIN)/python benchmarks/venues.py $(ARGS)
 
 bench: $(BIN)/.installed ## measure the bus on this machine
 	@$(BIN)/python benchmarks/run.py $(ARGS)

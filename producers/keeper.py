@@ -183,14 +183,15 @@ class Keeper:
         if gone.kind in ("rate", "banned") and gone.retry_after:
             self._provider.budget.hold(gone.retry_after)
         self._breaker.failed(gone.retry_after)
-        lane.unanswered()
+        for waiting in self._lanes.values():  # it speaks for all: the breaker lets few of them ask
+            waiting.unanswered()
         log.info("%s: the venue's history cannot be had: %s", lane.ledger.stream, gone)
         lane.ledger.say("stale" if self._connected and not lane.is_shut else "healing" if self._connected else "down",
                         self._provider.now_ms(), str(gone))
 
     def refuse(self, lane: Lane, reason: str) -> None:
         """The source does not give this stream any more; the others go on."""
-        lane.refused = reason
+        lane.refuse(reason, self._provider.now_ms())
         self._counters["refused"] += 1
         log.error("%s: %s", lane.ledger.stream, reason)
         lane.ledger.say("down", self._provider.now_ms(), reason)

@@ -7,6 +7,7 @@ what it says is published first. All times are the venue's (``Provider.now_ms``)
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -84,6 +85,9 @@ class Lane:
     def take(self, bar: Bar, now_ms: int) -> None:
         """A bar, forming or closed, as the provider gives it."""
         self.heard_ms = now_ms
+        if self.refused:
+            self.refused = ""
+            self.ledger.say("live", now_ms, "it is there again")
         passed = self.ledger.passed(bar, now_ms)
         if passed is None:
             return
@@ -136,8 +140,8 @@ class Lane:
             return
         if self._can.heals:
             self._expect()
-            self._rechecks += [Recheck(now_ms + int(s * 1000), bar.time_ms) for s in self._recheck_s]
-            del self._rechecks[:-_QUESTIONS]
+            for seconds in self._recheck_s:
+                self._look_later(Recheck(now_ms + int(seconds * 1000), bar.time_ms))
         if self._forming is not None and self._forming.time_ms <= bar.time_ms:
             self._advance()
 
@@ -153,7 +157,7 @@ class Lane:
     def connected(self, now_ms: int) -> None:
         """A connection has begun; what was between it and the one before is asked for."""
         self._whole_from_ms = now_ms
-        self.heard_ms = 0
+        self.heard_ms, self.refused = 0, ""
         self._forming, self._next, self._ends_ms = None, None, 0
         if self._can.heals and self.ledger.last is not None:
             self._shut_for("heal", now_ms)
@@ -163,6 +167,8 @@ class Lane:
 
         :param polled: the connection is gone: asking is all there is
         """
+        if self.refused:
+            return None
         if self._shut is not None:
             if self._held and self._failures >= _FAILURES and now_ms - self._shut_ms > self._hold_ms:
                 self._give_up(now_ms)
@@ -171,9 +177,10 @@ class Lane:
             return self._end(by, now_ms)
         if not self._can.heals:
             return None
+        polled = polled and self.calendar.is_open(now_ms)
         if now_ms >= self._ask_ms and (polled or now_ms >= self._due_ms):
             return "poll" if polled else "silence"
-        return "recheck" if any(recheck.when_ms <= now_ms for recheck in self._rechecks) else None
+        return "recheck" if self._rechecks and self._rechecks[0].when_ms <= now_ms else None
 
     def _ended(self, now_ms: int) -> str:
         """By what the forming bar is over: the next one and a grace, or the clock."""
@@ -212,7 +219,16 @@ class Lane:
     def _look_again(self, bar: Bar, now_ms: int) -> None:
         """The hole before a bar is a fact when the venue has said so twice: ask later, and once more."""
         first, second = (now_ms + seconds * 1000 for seconds in _LOOK_AGAIN_S)
-        self._rechecks += [Recheck(first, self._before_ms), Recheck(second, self._before_ms, bar.time_ms)]
+        self._look_later(Recheck(first, self._before_ms))
+        self._look_later(Recheck(second, self._before_ms, bar.time_ms))
+
+    def _look_later(self, recheck: Recheck) -> None:
+        """The earliest first; two become one where there are too many, as a venue may not answer for days."""
+        insort(self._rechecks, recheck)
+        if len(self._rechecks) > _QUESTIONS:
+            one, other = self._rechecks[:2]
+            behind_ms = max(one.behind_ms, other.behind_ms)
+            self._rechecks[:2] = [Recheck(one.when_ms, min(one.from_ms, other.from_ms), behind_ms)]
 
     def _give_up(self, now_ms: int) -> None:
         """The venue's history does not answer: what is live goes on, what is missing follows as soon as it does."""
@@ -254,11 +270,17 @@ class Lane:
             self.ledger.counters["gaps_healed" if fresh else "gaps_none"] += 1
         if why in ("silence", "poll"):
             self._wait(why, before is self.ledger.last, now_ms)
-        if self._shut is not None and not self._is_waited_for(now_ms):
+        if self._shut == why and not self._is_waited_for(now_ms):  # another question may be open by now
             self._release(now_ms)
         if bars and not bars[-1].closed:
             self._form(bars[-1], now_ms)
         return fresh
+
+    def refuse(self, reason: str, now_ms: int) -> None:
+        """The source does not give the stream any more, as far as it says now: ask no more, wait for nothing."""
+        self.refused = reason
+        if self._shut is not None:
+            self._release(now_ms)
 
     def unanswered(self) -> None:
         """The venue's history has failed; the question stays."""

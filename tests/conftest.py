@@ -4,8 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+settings.register_profile("any machine", deadline=None)  # how long an example takes says more about the neighbours
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
