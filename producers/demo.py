@@ -22,7 +22,7 @@ from ..bus.messages import Bar, Instrument, State
 from ..bus.names import Key, timeframe_ms
 from .contract import Capabilities, ConfigError, EndOfData, Provider, Update
 from .playback import Event, events_of, paced
-from .sessions import DAY_S, END_MS, Hours, RoundTheClock, StockExchange
+from .sessions import DAY_S, END_MS, EPOCH_MS, Hours, RoundTheClock, StockExchange
 from .walk import ROOT_S, ROOT_VARIANCE, Walk
 
 PRICES = {
@@ -67,14 +67,20 @@ class Demo(Provider):
         self._connected = False
         self._markets = {key: Market(config.seed, key) for key in self.keys}
         self._next = dict.fromkeys(self.keys, 0)
+        self._now_ms = EPOCH_MS
 
     async def get_symbol_info(self, key: Key) -> Instrument:
         """The invented instrument; its ``source`` changes with the seed."""
         return self._markets[key].instrument()
 
+    def now_ms(self) -> int:
+        """The time of the demo: when the last bar has closed."""
+        return self._now_ms
+
     def resume_after(self, key: Key, time_ms: int) -> None:
         """Go on with the bar after the one that opened at ``time_ms``."""
         self._next[key] = max(self._markets[key].hours.index_at(time_ms) + 1, 0)
+        self._now_ms = max(self._now_ms, time_ms + timeframe_ms(key.timeframe))
 
     async def connect(self) -> None:
         """Nothing to connect to."""
@@ -95,6 +101,7 @@ class Demo(Provider):
         async for update in paced(played, self.config.speed):
             if isinstance(update.message, Bar) and update.message.closed:
                 self._next[update.key] += 1
+                self._now_ms = max(self._now_ms, update.message.time_ms + timeframe_ms(update.key.timeframe))
             yield update
         raise EndOfData("all bars have been played")
 

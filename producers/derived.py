@@ -11,6 +11,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from ..bus.archive import Archive, Page
+from ..bus.errors import Hopeless
 from ..bus.messages import Bar, StreamState
 from .calendar import Calendar
 from .ledger import Ledger
@@ -46,6 +48,33 @@ def fault_of(name: str) -> str:
     return ""
 
 
+class DerivedArchive(Archive):
+    """The past of a producer's streams, of the derived ones too: made of their sources' past.
+
+    :param sources: by derived stream what it is made of and how; filled as the streams are begun
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self.sources: dict[str, tuple[str, str, Calendar]] = {}
+
+    async def older(self, stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        if stream not in self.sources:
+            return await self._archive.older(stream, count, after_ms, before_ms)
+        source, name, calendar = self.sources[stream]
+        earlier_ms = max(after_ms - LONGEST * calendar.length_ms, 0)
+        bars = await self._archive.older(source, count + LONGEST, earlier_ms, before_ms)
+        return [bar for bar in method_of(name)(bars, 0, calendar) if bar.time_ms > after_ms][-count:]
+
+    async def fetch(self, stream: str, from_ms: int, to_ms: int, fresh: bool = False) -> Page:
+        if stream in self.sources:
+            raise Hopeless(f"{stream} is derived: download {self.sources[stream][0]}, which it is made of")
+        return await self._archive.fetch(stream, from_ms, to_ms, fresh)
+
+    async def symbols(self, search: str = "") -> list[str]:
+        return await self._archive.symbols(search)
+
+
 class Derived:
     """One derived stream: follows the ledger of its source, corrections included."""
 
@@ -63,7 +92,7 @@ class Derived:
 
     def follow(self, time_ms: int) -> None:
         """The source's bar of a time is new or has changed: say what follows from it."""
-        bars = self._source.remembered()
+        bars = [bar for bar in self._source.remembered() if bar.origin != "fallback"]  # its own may still come
         first = next((index for index, bar in enumerate(bars) if bar.time_ms >= time_ms), len(bars))
         for bar in self._method(bars, first, self._calendar):
             self._own.publish(bar)

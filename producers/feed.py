@@ -25,6 +25,7 @@ from ..bus.status import ActorState, Rate, Status
 from ..bus.topology import ProducerSpec, Topology, load
 from . import clock
 from .contract import ConfigError, Disconnected, EndOfData, Provider, Refused, Update
+from .derived import DerivedArchive
 from .fallback import StandIn
 from .history import History
 from .keeper import Keeper
@@ -56,6 +57,7 @@ class Feed:
         self._rate = Rate()
         self._lanes: dict[Key, Lane] = {}
         self._instruments: dict[Key, Instrument] = {}
+        self._unasked: list[Key] = []
 
     def prepare(self) -> None:
         """Import the provider and check its options."""
@@ -72,11 +74,11 @@ class Feed:
             for consumer in self._topology.consumers(stream):
                 consumers.setdefault(consumer, []).append(stream)
         run_dir = RunDir(self._topology)
-        history = History(self._provider, self._instruments)
+        history = DerivedArchive(History(self._provider, self._instruments))
         self._publisher = Publisher(
             run_dir, self._spec.name, consumers, self._spec.journal, history, self._topology.bus.transport
         )
-        self._opening = Opening(self._spec, self._provider, self._publisher, run_dir)
+        self._opening = Opening(self._spec, self._provider, self._publisher, history, run_dir)
         self._meters = Meters(self._provider)
         self._keeper = Keeper(self._provider, self._lanes, self._meters)
 
@@ -154,6 +156,9 @@ class Feed:
         except TimeoutError:
             raise Disconnected(f"no connection within {_CONNECT_S:g} s") from None
         try:
+            while self._unasked:
+                await self._provider.get_symbol_info(self._unasked[-1])
+                self._unasked.pop()
             self._state = "running"
             self._keeper.connected()
             await _first_of(self._follow(), self._keeper.broken())
@@ -181,7 +186,7 @@ class Feed:
         refused = []
         for key, stream in self._names.items():
             try:
-                self._instruments[key] = instrument = await self._instrument(key)
+                self._instruments[key] = instrument = await self._instrument(key, stream)
                 self._lanes[key] = self._opening.lane(key, instrument)
             except Refused as reason:
                 refused.append(f"{stream}: {reason}")
@@ -191,11 +196,15 @@ class Feed:
         if not self._lanes:
             raise Hopeless(f"producer '{self._spec.name}': {self._said}")
 
-    async def _instrument(self, key: Key) -> Instrument:
+    async def _instrument(self, key: Key, stream: str) -> Instrument:
+        """As the source says it, or as the journal has it: then stand-ins and readers need not wait for the source."""
         while True:
             try:
                 return await self._provider.get_symbol_info(key)
             except Disconnected as gone:
+                if (remembered := self._opening.remembered(stream)) is not None:
+                    self._unasked.append(key)
+                    return remembered
                 await self._back_off(gone)
 
     async def _follow(self) -> None:
@@ -204,6 +213,7 @@ class Feed:
         async for update in self._provider.watch():
             self._take(update)
             if count == 0:
+                self._said = ""
                 self._pause_s = _FIRST_PAUSE_S  # a venue that lets in and drops is not asked ever faster
             count += 1
             if not paced and count % _ROOM_EVERY == 0:

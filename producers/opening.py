@@ -14,7 +14,7 @@ from ..bus.topology import ProducerSpec, QualitySpec, derived
 from ..bus.wire import decode
 from .calendar import Calendar
 from .contract import Provider
-from .derived import Derived
+from .derived import Derived, DerivedArchive
 from .lane import Lane
 from .ledger import Ledger
 from .quality import Quality
@@ -28,10 +28,13 @@ _RECHECK_S = (5.0, 60.0)
 class Opening:
     """Makes the lanes of one producer, with the streams that are derived of theirs."""
 
-    def __init__(self, spec: ProducerSpec, provider: Provider, publisher: Publisher, run_dir: RunDir) -> None:
+    def __init__(
+        self, spec: ProducerSpec, provider: Provider, publisher: Publisher, archive: DerivedArchive, run_dir: RunDir
+    ) -> None:
         self._spec = spec
         self._provider = provider
         self._publisher = publisher
+        self._archive = archive
         self._run_dir = run_dir
         self._quarantine = Quarantine(run_dir.root / "quarantine" / f"{spec.name}.jsonl")
         self._quality = _quality(spec.quality, len(spec.streams))
@@ -47,8 +50,16 @@ class Opening:
             provider.resume_after(key, ledger.last.time_ms)
         for method in self._spec.derive.get(str(key), ()):
             made = msgspec.structs.replace(instrument, source=f"{instrument.source}~{method}")
-            Derived(ledger, self._ledger(derived(str(key), method), made, calendar), calendar, method)
+            own = self._ledger(derived(str(key), method), made, calendar)
+            self._archive.sources[own.stream] = ledger.stream, method, calendar
+            Derived(ledger, own, calendar, method)
         return Lane(key, ledger, calendar, can, self._quality, provider.now_ms())
+
+    def remembered(self, stream: str) -> Instrument | None:
+        """The instrument that the journal has of a stream."""
+        out = self._publisher.outs.get(stream)
+        opening = decode(out.track.opening)[0] if out and out.track.opening else None
+        return opening if isinstance(opening, Instrument) else None
 
     def _ledger(self, key: str, instrument: Instrument, calendar: Calendar) -> Ledger:
         stream = f"{type(self._provider).name}:{key}"
@@ -61,7 +72,7 @@ class Opening:
         if out is None or out.track.head == 0:
             self._publisher.publish(stream, instrument)
             return []
-        self._same_source(stream, out.track.opening, instrument)
+        self._same_source(stream, instrument)
         return self._recent(out)
 
     def _recent(self, out: Out) -> list[Bar]:
@@ -73,9 +84,9 @@ class Opening:
                 break
         return found[::-1]
 
-    def _same_source(self, stream: str, opening: bytes, instrument: Instrument) -> None:
-        before = decode(opening)[0] if opening else instrument
-        if isinstance(before, Instrument) and before.source != instrument.source:
+    def _same_source(self, stream: str, instrument: Instrument) -> None:
+        before = self.remembered(stream) or instrument
+        if before.source != instrument.source:
             raise Hopeless(
                 f"{stream}: the journal in {self._run_dir.journals / self._spec.name} holds bars of "
                 f"another source ({before.source}, now {instrument.source}): set another [bus] name, "

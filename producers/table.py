@@ -22,6 +22,9 @@ PROVIDERS = {
 }
 
 
+_EXTRAS = {name: name for name in ("ccxt", "capitalcom", "massive", "coinmarketcap")} | {"polygon": "massive"}
+
+
 def find_provider(name: str, base: Path) -> type[Provider]:
     """The provider class called ``name``: built-in, installed, PyneCore's (``pyne:NAME``), of ``my.py:Class``.
 
@@ -34,7 +37,14 @@ def find_provider(name: str, base: Path) -> type[Provider]:
         from .pyne.plugin import plugin_provider  # loads PyneCore
 
         return plugin_provider(name)
-    found = find(name, PROVIDERS, GROUP, base, Provider)  # type: ignore[type-abstract]
+    try:
+        found = find(name, PROVIDERS, GROUP, base, Provider)  # type: ignore[type-abstract]
+    except TopologyError as error:
+        if not (name in _EXTRAS and isinstance(error.__cause__, ModuleNotFoundError)):
+            raise
+        extra, missing = _EXTRAS[name], error.__cause__.name
+        raise TopologyError([f"provider '{name}' needs the package {missing}: pip install 'pynelive[{extra}]', "
+                             f"or in a checkout .venv/bin/pip install -e '.[{extra}]'"]) from None  # fmt: skip
     if not getattr(found, "name", ""):
         raise TopologyError([f"provider '{name}' has no name: add name = \"…\" to class {found.__name__}"])
     return found

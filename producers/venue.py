@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ..bus.errors import Fault
+from ..bus.errors import Hopeless
 from ..bus.rundir import host_folder, is_held, take_lock
 
 
@@ -44,14 +44,14 @@ class VenueClaim:
 
         :param account: of the provider; empty where nobody counts, and then nothing is locked
         :param run_dir: of the bus on which the actor answers
-        :raises Fault: another process has it
+        :raises Hopeless: another process has it
         """
         if not account:
             return cls(Path(), None)
         card = _card(account)
         fd = await asyncio.to_thread(take_lock, card.with_suffix(".lock"))
         if fd is None:
-            raise Fault(_refusal(account))
+            raise Hopeless(_refusal(account))
         fresh = card.with_suffix(f".{os.getpid()}.new")
         fresh.touch(0o600)
         fresh.write_bytes(msgspec.json.encode(Holder(account, actor, os.getpid(), str(run_dir or ""))))

@@ -247,7 +247,7 @@ async def test_one_process_a_venue(tmp_path: Path) -> None:
         await wait_until(lambda: holder("my:venue") is not None)
         second = [sys.executable, "-m", "pynelive", "run", "second", str(topology_in(tmp_path / "two", "second"))]
         refused = await asyncio.to_thread(subprocess.run, second, capture_output=True, text=True, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         [said] = refused.stderr.splitlines()
         assert f"my:venue is asked by 'first' of the bus in {tmp_path}/one/.pynelive/default (pid {first.pid})" in said
         first.kill()

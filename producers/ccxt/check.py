@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import ccxt
 from ...bus.names import Key
 from ..contract import ConfigError
 from . import symbols
-from .venues import Venue
+from .venues import Venue, venue_of
 
 _MARKETS = ("", "spot", "margin", "swap", "future", "option")
 
@@ -39,8 +39,10 @@ def one_exchange(keys: Sequence[Key], config: Options) -> str:
         exchange, symbol = symbols.split(key.symbol)
         if not exchange or not symbol:
             problems.append(f"stream '{key}' names no exchange: write EXCHANGE:SYMBOL, such as BINANCE:{key}")
-        else:
-            found[exchange] = symbols.exchange_problem(exchange, ccxt.exchanges)
+            continue
+        found[exchange] = symbols.exchange_problem(exchange, ccxt.exchanges)
+        if not found[exchange] and not key.symbol.startswith(right := f"{exchange.upper()}:"):
+            problems.append(f"stream '{key}': write the exchange in capitals, {right}{symbol}@{key.timeframe}")
     if config.exchange and (exchange := config.exchange.lower()) not in found:
         found[exchange] = symbols.exchange_problem(exchange, ccxt.exchanges)
     problems += filter(None, found.values())
@@ -48,9 +50,9 @@ def one_exchange(keys: Sequence[Key], config: Options) -> str:
         names = ", ".join(sorted(name.upper() for name in found))
         problems.append(f"the streams are of several exchanges ({names}): make one producer for each")
     if not found and not problems:
-        problems.append("no exchange is named: set option 'exchange', such as BINANCE")
+        problems.append("no exchange is named: write it behind, such as ccxt:BINANCE (--list-brokers lists them)")
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([*problems, *_wrong_options(config), *_without_candles(keys, found)])
     return next(iter(found))
 
 
@@ -97,6 +99,13 @@ def _wrong_options(config: Options) -> list[str]:
         if said and not said.startswith(schemes):
             problems.append(f"option '{name}' must begin with {' or '.join(schemes)}, not '{said}'")
     return problems
+
+
+def _without_candles(keys: Sequence[Key], found: Mapping[str, str]) -> Iterator[str]:
+    """What else is wrong with streams that name an exchange, although the producer as a whole has none."""
+    for exchange in (name for name, problem in found.items() if not problem):
+        mine = [key for key in keys if symbols.split(key.symbol)[0] == exchange]
+        yield from _wrong_streams(getattr(ccxt, exchange)(), venue_of(exchange), mine)
 
 
 def _wrong_streams(ex: Any, venue: Venue, keys: Sequence[Key]) -> list[str]:

@@ -116,5 +116,6 @@ def _family(venue: str) -> str:
 
 def _short(error: Exception) -> str:
     """One line of what was said, without the query of an address (it may be signed); pages of HTML say no more."""
-    line = " ".join(_QUERY.sub("", said(error)).split())
+    why = f": {said(error.__cause__)}" if error.__cause__ else ""  # ccxt itself names the address alone
+    line = " ".join(_QUERY.sub("", said(error) + why).split())
     return line if len(line) <= 200 else f"{line[:200]}…"

@@ -245,8 +245,18 @@ def judged(what: str, error: BaseException) -> Disconnected:
 
 def _is_refusal(error: BaseException | None) -> bool:
     """Whether the same question would be answered so again: a symbol that is unknown, a broker that does not exist."""
-    known = isinstance(error, ProviderError) and not isinstance(error, AuthenticationError)
+    known = isinstance(error, ProviderError) and not (isinstance(error, AuthenticationError) or _is_network(error))
     return known and error is not None and not is_retryable_provider_error(error)
+
+
+def _is_network(error: BaseException | None) -> bool:
+    """Whether a plugin's own error stands for one of the network; libraries' errors are known by their names."""
+    while error is not None:
+        names = {kind.__name__ for kind in type(error).__mro__}
+        if isinstance(error, OSError) or names & {"NetworkError", "TransportError", "ClientError"}:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def bar_of(candle: OHLCV, origin: Origin, closed: bool) -> Bar:
