@@ -146,16 +146,18 @@ class Feed:
         self._said = f"{reason}; then `kill -HUP {os.getpid()}`"
         log.error("%s: %s", self._spec.name, self._said)
         await self._renewed.wait()
+        self._renewed.clear()
 
     async def _session(self) -> None:
         """Connect, then publish what comes; what was missed is asked for beside it. Ends by an exception."""
-        self._renewed.clear()
         try:
             async with asyncio.timeout(_CONNECT_S):
                 await self._provider.connect()
         except TimeoutError:
             raise Disconnected(f"no connection within {_CONNECT_S:g} s") from None
         try:
+            if self._renewed.is_set():  # they came while it connected
+                raise Disconnected("the credentials were read again", 0.0)
             while self._unasked:
                 await self._provider.get_symbol_info(self._unasked[-1])
                 self._unasked.pop()
@@ -176,8 +178,12 @@ class Feed:
             self._provider.budget.hold(gone.retry_after)
         self._said = f"disconnected: {gone}"
         log.warning("%s: %s; again in %.1f s", self._spec.name, gone, wait_s)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._renewed.wait(), wait_s / clock.SPEED)
+        if gone.retry_after:
+            await clock.sleep(wait_s)  # the venue has asked for it, whatever the key
+        else:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._renewed.wait(), wait_s / clock.SPEED)
+        self._renewed.clear()
 
     # --- the streams ----------------------------------------------------------------------------------------
 
@@ -225,9 +231,10 @@ class Feed:
         if lane is None:
             self._meters.counters["unknown"] += 1
         elif isinstance(message, Bar):
-            lane.take(message, self._provider.now_ms())
+            accepted = lane.take(message, self._provider.now_ms())
+            if accepted and (message.closed or not self._provider.capabilities.flagged):
+                self._keeper.heard(key)
             if message.closed:
-                self._keeper.heard_close(key)
                 self._meters.time(message, event_ms)
         else:
             lane.rested = message.state == "closed"

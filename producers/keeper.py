@@ -27,6 +27,7 @@ _TICK_S = 0.1
 _AT_ONCE = 8
 _FULL_PAGE = 50
 _DEAF = 3
+_PATIENT_MS = 60_000
 _STATES_EVERY = 10
 _URGENT: frozenset[Why] = frozenset({"heal", "gap", "close"})
 
@@ -74,6 +75,7 @@ class Keeper:
         self._broken: asyncio.Future[None] | None = None
         self._fatal: BaseException | None = None
         self._deaf: Counter[Key] = Counter()
+        self._patient_until_ms = 0
 
     async def run(self) -> None:
         """Ask whatever the lanes want to know, until cancelled; raises what publishing the answers raises."""
@@ -127,10 +129,10 @@ class Keeper:
     # --- the questions ------------------------------------------------------------------------------------------------
 
     def _turn(self, now_ms: int) -> None:
-        wanted = [(why not in _URGENT, key, why) for key, lane in self._lanes.items()
+        wanted = [(why not in _URGENT, lane.asked_ms, key, why) for key, lane in self._lanes.items()
                   if (why := lane.wants(now_ms, not self._connected)) and key not in self._asking]
         room = 0 if self._mute else self._breaker.room(_AT_ONCE) - len(self._asking)
-        for _, key, why in sorted(wanted)[: max(room, 0)]:
+        for _, _, key, why in sorted(wanted)[: max(room, 0)]:  # who has waited longest, of the urgent first
             task = asyncio.create_task(self._ask(self._lanes[key], why))
             self._asking[key] = task
             task.add_done_callback(lambda task, key=key: self._ended(key, task))  # type: ignore[misc]
@@ -183,8 +185,6 @@ class Keeper:
         if gone.kind in ("rate", "banned") and gone.retry_after:
             self._provider.budget.hold(gone.retry_after)
         self._breaker.failed(gone.retry_after)
-        for waiting in self._lanes.values():  # it speaks for all: the breaker lets few of them ask
-            waiting.unanswered()
         log.info("%s: the venue's history cannot be had: %s", lane.ledger.stream, gone)
         lane.ledger.say("stale" if self._connected and not lane.is_shut else "healing" if self._connected else "down",
                         self._provider.now_ms(), str(gone))
@@ -204,12 +204,14 @@ class Keeper:
         self._deaf[lane.key] += 1
         self._counters["unsaid"] += 1
         heard_ms = max(lane.heard_ms for lane in self._lanes.values())
-        if heard_ms < closed_ms or self._deaf[lane.key] >= _DEAF:
+        now_ms = self._provider.now_ms()
+        if (heard_ms < closed_ms or self._deaf[lane.key] >= _DEAF) and now_ms >= self._patient_until_ms:
+            self._patient_until_ms = now_ms + _PATIENT_MS
             said = "" if heard_ms < closed_ms else f" {lane.key}"
             self._break(Disconnected(f"the connection says nothing{said} while the venue goes on", 0.0, "silent"))
 
-    def heard_close(self, key: Key) -> None:
-        """The connection has closed a bar of this stream by itself."""
+    def heard(self, key: Key) -> None:
+        """The connection has closed a bar of this stream by itself, or, where it never does, has said something."""
         self._deaf.pop(key, None)
 
     def _break(self, error: Disconnected | ConfigError) -> None:

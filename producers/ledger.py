@@ -20,7 +20,7 @@ from .quality import Quality
 from .quarantine import Quarantine
 
 log = logging.getLogger("pynelive")
-_REMEMBERED = 64
+REMEMBERED = 64
 _STAND_INS = 10_000
 
 
@@ -35,14 +35,15 @@ class Follower(Protocol):
 
 
 class Ledger:
-    """The closed bars of one stream that were said, the last 64 of them by heart.
+    """The closed bars of one stream that were said, the last 64 (or ``most``) of them by heart.
 
     :param recent: the closed bars that the journal ends with, oldest first
     """
 
     def __init__(
-        self, stream: str, publisher: Publisher, quality: Quality, quarantine: Quarantine, recent: Iterable[Bar] = ()
-    ) -> None:
+        self, stream: str, publisher: Publisher, quality: Quality, quarantine: Quarantine, recent: Iterable[Bar] = (),
+        most: int = REMEMBERED,
+    ) -> None:  # fmt: skip
         self.stream = stream
         self.quality = quality
         self.counters: Counter[str] = Counter()
@@ -52,8 +53,12 @@ class Ledger:
         self._publisher = publisher
         self._quarantine = quarantine
         self._recent: dict[int, Bar] = {}
+        self._most = most
         self._complained: set[str] = set()
-        self._rejected: deque[tuple[str, int]] = deque(maxlen=16)
+        self._rejected: deque[tuple[str, int]] = deque(maxlen=1024)
+        self._holes: dict[int, int] = {}
+        self._floor_ms = 0
+        """Up to here it is not known by heart what was said."""
         for bar in recent:
             self._remember(bar)
 
@@ -76,7 +81,17 @@ class Ledger:
         """When the bars open for which the venue's own have not come yet."""
         return [time_ms for time_ms, bar in self._recent.items() if bar.origin == "fallback"]
 
-    def holes(self, from_ms: int, behind_ms: int, next_open: Callable[[int], int]) -> int:
+    def note_hole(self, from_ms: int, behind_ms: int) -> None:
+        """Bars between these two are wanted, however late they come."""
+        self._holes[from_ms] = max(behind_ms, self._holes.get(from_ms, 0))
+
+    def close_hole(self, from_ms: int, behind_ms: int, next_open: Callable[[int], int]) -> int:
+        """They are wanted no more: the venue has said twice that there is nothing. How many are missing for good."""
+        missing = self.missing(from_ms, behind_ms, next_open)
+        self._holes = {a: b for a, b in self._holes.items() if not (from_ms <= a and b <= behind_ms)}
+        return missing
+
+    def missing(self, from_ms: int, behind_ms: int, next_open: Callable[[int], int]) -> int:
         """How many bars between two times are not public, as far as one remembers."""
         missing, time_ms = 0, next_open(from_ms)
         while time_ms < behind_ms:
@@ -139,7 +154,8 @@ class Ledger:
 
     def _belated(self, bar: Bar) -> None:
         """A bar that is not the latest and was not said, as far as one remembers."""
-        if bar.time_ms > min(self._recent, default=bar.time_ms):
+        in_hole = any(from_ms < bar.time_ms < behind_ms for from_ms, behind_ms in self._holes.items())
+        if in_hole or bar.time_ms > self._floor_ms:
             self.counters["late"] += 1
             self.complain("late", f"the bar of {bar.time_ms} came after later ones; it is said as a revision")
             self._correct(replace(bar, revision=1))
@@ -164,16 +180,19 @@ class Ledger:
         elif self.last is not None and bar.time_ms == self.last.time_ms:
             self.last = bar
         self._recent[bar.time_ms] = bar
-        if len(self._recent) > _REMEMBERED:
-            self._forget()
+        self._floor_ms = self._floor_ms or bar.time_ms
+        while len(self._recent) > self._most and self._forget():
+            pass
 
-    def _forget(self) -> None:
-        """Of the oldest bar, unless it is a stand-in's: the venue's own may still come."""
+    def _forget(self) -> bool:
+        """The oldest bar, unless it is a stand-in's: the venue's own may still come."""
         oldest = next((time_ms for time_ms, bar in self._recent.items() if bar.origin != "fallback"), None)
         if len(self._recent) > _STAND_INS:
             oldest = next(iter(self._recent))
         if oldest is not None:
             del self._recent[oldest]
+            self._floor_ms = max(self._floor_ms, oldest)
+        return oldest is not None
 
 
 def same(a: Bar, b: Bar) -> bool:

@@ -95,14 +95,13 @@ def run(venue: Venue, lane: Lane, minutes: int, faults: float) -> None:
         for bar in said_by(venue, now, up_ms, quiet_end, faults, delayed):
             lane.take(bar, now)
         if asked is not None and now >= asked[0]:
-            why, since = asked[1], asked[2]
+            if asked[2] is not None:
+                lane.answered(asked[1], asked[2], now)
             asked = None
-            if not quiet_end and luck.random() < faults:
-                lane.unanswered()
-            else:
-                lane.answered(why, venue.latest(since, now, luck.choice((0, 0, 4_000))), now)
         if asked is None and (why := lane.wants(now, polled=bool(restore_ms))):
-            asked = now + luck.choice((STEP, 2_000)), why, lane.since_ms(now)
+            since_ms, fails = lane.since_ms(now), not quiet_end and luck.random() < faults
+            answer = None if fails else venue.latest(since_ms, now, luck.choice((0, 0, 4_000)))
+            asked = now + luck.choice((STEP, 2_000, 20_000)), why, answer
 
 
 def said_by(venue: Venue, now: int, up_ms: int, well: bool, faults: float,
