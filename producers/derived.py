@@ -17,6 +17,9 @@ from ..bus.messages import Bar, StreamState
 from .calendar import Calendar
 from .ledger import Ledger
 
+MEMORY = 1024
+"""Bars of a derived stream that are known by heart: of a sparse source, many are made of a few."""
+
 LONGEST = 60
 """Of a mean, in bars: what a ledger remembers has to be enough to make them again after a restart."""
 
@@ -84,7 +87,7 @@ class Derived:
         self._calendar = calendar
         self._method = method_of(name)
         source.followers.append(self)
-        self.follow(own.last.time_ms + 1 if own.last else 0)
+        self.follow(0)  # a kill may have come between the source's bar and what follows from it
 
     def say(self, state: StreamState, since_ms: int, reason: str) -> None:
         """It is as its source is."""
@@ -95,7 +98,8 @@ class Derived:
         bars = [bar for bar in self._source.remembered() if bar.origin != "fallback"]  # its own may still come
         first = next((index for index, bar in enumerate(bars) if bar.time_ms >= time_ms), len(bars))
         for bar in self._method(bars, first, self._calendar):
-            self._own.publish(bar)
+            if self._own.last is None or bar.time_ms > self._own.floor_ms:
+                self._own.publish(bar)
 
 
 def _fill(bars: Sequence[Bar], first: int, calendar: Calendar) -> Iterator[Bar]:

@@ -57,7 +57,7 @@ class Ledger:
         self._complained: set[str] = set()
         self._rejected: deque[tuple[str, int]] = deque(maxlen=1024)
         self._holes: dict[int, int] = {}
-        self._floor_ms = 0
+        self.floor_ms = 0
         """Up to here it is not known by heart what was said."""
         for bar in recent:
             self._remember(bar)
@@ -155,7 +155,7 @@ class Ledger:
     def _belated(self, bar: Bar) -> None:
         """A bar that is not the latest and was not said, as far as one remembers."""
         in_hole = any(from_ms < bar.time_ms < behind_ms for from_ms, behind_ms in self._holes.items())
-        if in_hole or bar.time_ms > self._floor_ms:
+        if in_hole or bar.time_ms > self.floor_ms:
             self.counters["late"] += 1
             self.complain("late", f"the bar of {bar.time_ms} came after later ones; it is said as a revision")
             self._correct(replace(bar, revision=1))
@@ -180,7 +180,7 @@ class Ledger:
         elif self.last is not None and bar.time_ms == self.last.time_ms:
             self.last = bar
         self._recent[bar.time_ms] = bar
-        self._floor_ms = self._floor_ms or bar.time_ms
+        self.floor_ms = self.floor_ms or bar.time_ms
         while len(self._recent) > self._most and self._forget():
             pass
 
@@ -191,7 +191,7 @@ class Ledger:
             oldest = next(iter(self._recent))
         if oldest is not None:
             del self._recent[oldest]
-            self._floor_ms = max(self._floor_ms, oldest)
+            self.floor_ms = max(self.floor_ms, oldest)
         return oldest is not None
 
 

@@ -14,13 +14,12 @@ from ..bus.topology import ProducerSpec, QualitySpec, derived
 from ..bus.wire import decode
 from .calendar import Calendar
 from .contract import Provider
-from .derived import Derived, DerivedArchive
+from .derived import MEMORY, Derived, DerivedArchive
 from .lane import Lane
-from .ledger import Ledger
+from .ledger import REMEMBERED, Ledger
 from .quality import Quality
 from .quarantine import Quarantine
 
-_RECENT = 64
 _RECHECKED = 64
 _RECHECK_S = (5.0, 60.0)
 
@@ -50,7 +49,7 @@ class Opening:
             provider.resume_after(key, ledger.last.time_ms)
         for method in self._spec.derive.get(str(key), ()):
             made = msgspec.structs.replace(instrument, source=f"{instrument.source}~{method}")
-            own = self._ledger(derived(str(key), method), made, calendar)
+            own = self._ledger(derived(str(key), method), made, calendar, MEMORY)
             self._archive.sources[own.stream] = ledger.stream, method, calendar
             Derived(ledger, own, calendar, method)
         return Lane(key, ledger, calendar, can, self._quality, provider.now_ms())
@@ -61,26 +60,27 @@ class Opening:
         opening = decode(out.track.opening)[0] if out and out.track.opening else None
         return opening if isinstance(opening, Instrument) else None
 
-    def _ledger(self, key: str, instrument: Instrument, calendar: Calendar) -> Ledger:
+    def _ledger(self, key: str, instrument: Instrument, calendar: Calendar, most: int = REMEMBERED) -> Ledger:
         stream = f"{type(self._provider).name}:{key}"
         quality = Quality(self._quality, calendar, instrument.kind, live=self._provider.capabilities.heals)
-        return Ledger(stream, self._publisher, quality, self._quarantine, self._opened(stream, instrument))
+        recent = self._opened(stream, instrument, most)
+        return Ledger(stream, self._publisher, quality, self._quarantine, recent, most)
 
-    def _opened(self, stream: str, instrument: Instrument) -> list[Bar]:
+    def _opened(self, stream: str, instrument: Instrument, most: int) -> list[Bar]:
         """Say the instrument, or go on with a journal that is of the same source: with which bars it ends."""
         out = self._publisher.outs.get(stream)
         if out is None or out.track.head == 0:
             self._publisher.publish(stream, instrument)
             return []
         self._same_source(stream, instrument)
-        return self._recent(out)
+        return self._recent(out, most)
 
-    def _recent(self, out: Out) -> list[Bar]:
+    def _recent(self, out: Out, most: int) -> list[Bar]:
         """The closed bars that the journal ends with, oldest first."""
         found: list[Bar] = []
         for record in self._publisher.journal.backwards(out.track):
             found += [message for message in reversed(decode(record.payload)) if type(message) is Bar]
-            if len(found) >= _RECENT and found[-1].origin != "fallback":  # those may still be replaced
+            if len(found) >= most and found[-1].origin != "fallback":  # those may still be replaced
                 break
         return found[::-1]
 
