@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from .errors import TopologyError
-from .tables import nearest
+from .tables import nearest, plain
 
 __all__ = ["configure", "find", "names", "nearest"]
 
@@ -72,7 +72,7 @@ def configure(config_class: type[C], options: Mapping[str, object]) -> C:
         try:
             values[key] = msgspec.convert(options[key], hints[key], strict=True)
         except msgspec.ValidationError as error:
-            problems.append(f"option '{key}' {_plain(error)}")
+            problems.append(f"option '{key}' {plain(str(error), hints[key])}")
     if problems:
         raise TopologyError(sorted(problems))
     return config_class(**values)
@@ -147,12 +147,6 @@ def _checked(found: object, what: str, contract: type[T]) -> type[T]:
 
 def _required(item: Field[Any]) -> bool:
     return item.default is MISSING and item.default_factory is MISSING
-
-
-def _plain(error: msgspec.ValidationError) -> str:
-    """``Expected `int`, got `str``` as a person would say it."""
-    said = str(error).replace("`", "").replace("Expected", "must be")
-    return said.replace(", got", ", not").replace(" - at $", ", at ")
 
 
 def _place(error: BaseException) -> str:

@@ -38,8 +38,15 @@ class RunDir:
 
     def __init__(self, where: topology.Topology | Path) -> None:
         self.root = (where if isinstance(where, Path) else where.run_dir).resolve()
-        self.bus = self.root.name if isinstance(where, Path) else where.bus.name
         _private(self.root)
+        self.bus = self._name() if isinstance(where, Path) else where.bus.name
+
+    def _name(self) -> str:
+        """As the supervisor has called the bus, if there was one."""
+        try:
+            return msgspec.json.decode(self.card.read_bytes(), type=BusCard).name
+        except (OSError, msgspec.DecodeError):
+            return self.root.name
 
     @property
     def logs(self) -> Path:

@@ -225,7 +225,7 @@ class Subscriber:
         while missing := self._not_found():
             if asyncio.get_running_loop().time() > deadline:
                 require_up(self._run)
-                there = ", ".join(sorted(self.heard())[:8])
+                there = ", ".join(sorted(self.heard())[:8]) or "nothing yet"
                 raise Fault(f"nobody publishes {', '.join(missing)} on the bus '{self._run.bus}'; there is {there}")
             await asyncio.sleep(_TICK_S)
 

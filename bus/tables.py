@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -12,10 +13,7 @@ from msgspec.structs import FieldInfo, asdict, fields
 
 S = TypeVar("S", bound=Struct)
 
-_WORDS = {
-    "Expected ": "must be ", ", got ": ", not ", " - at $": ", at ", "`": "",
-    "array": "list", "object": "table", "str": "string",
-}  # fmt: skip
+_WORDS = {"array": "list", "object": "table", "str": "string", "bool": "true or false", " | null": ""}
 
 
 def build(kind: type[S], raw: object, place: str, problems: list[str]) -> S | None:
@@ -58,7 +56,7 @@ def _value(item: FieldInfo, raw: object, place: str, problems: list[str]) -> Any
     try:
         return msgspec.convert(raw, item.type)
     except msgspec.ValidationError as error:
-        raise ValueError(_plain(str(error), raw)) from None
+        raise ValueError(_plain(str(error), raw, item.type)) from None
 
 
 def _said(raw: object) -> str:
@@ -66,10 +64,37 @@ def _said(raw: object) -> str:
     return repr(raw) if isinstance(raw, str) else names.get(type(raw), f"a {type(raw).__name__}")
 
 
-def _plain(error: str, raw: object) -> str:
-    """msgspec's sentence in the words of a TOML file."""
-    said = error
+def plain(error: str, hint: object) -> str:
+    """msgspec's sentence (``Expected `int`, got `str` - at `$[0]```) in the words of a TOML file.
+
+    :param hint: the type that was expected, which names the values of a choice
+    """
+    said, _, at = error.replace("`", "").partition(" - at ")
+    if said.startswith("Invalid enum value"):
+        said = f"must be {' or '.join(map(repr, _choices(hint)))}, not {said.removeprefix('Invalid enum value ')}"
+    said = said.replace("Expected ", "must be ").replace(", got ", ", not ")
     for theirs, ours in _WORDS.items():
         said = said.replace(theirs, ours)
+    return f"{said}, {_where(at)}" if at else said
+
+
+def _choices(hint: object) -> list[object]:
+    """The values of all choices in a type, such as ``list[Literal["a", "b"]]``."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [value for part in get_args(hint) for value in _choices(part)]
+
+
+def _where(at: str) -> str:
+    """``$[...][0]`` is the first item of a table's value."""
+    steps = at.removeprefix("key ").removeprefix("in ").removeprefix("$")
+    numbers = [int(step) + 1 for step in re.findall(r"\[(\d+)\]", steps)]
+    place = f"item {numbers[-1]}" if numbers else "a value"
+    return f"in {place} of it"
+
+
+def _plain(error: str, raw: object, hint: object) -> str:
+    """The same with the value, where it is short."""
+    said = plain(error, hint)
     shown = not isinstance(raw, dict | list) and ", not " not in said
     return f"{said}, not {raw}" if shown else said[:1].lower() + said[1:]

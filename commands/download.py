@@ -6,10 +6,10 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -19,7 +19,6 @@ from ..bus.messages import Bar, Instrument
 from ..bus.ohlcv import DEFAULT_ORIGINS, BarFile, lock, ohlcv_path, read_bars, refusal, rewrite
 from ..bus.syminfo import read_note, write_toml
 from ..bus.wire import Start
-from ..producers import clock
 from .attach import since
 from .lines import clock as shown
 from .venues import asking
@@ -32,20 +31,33 @@ Told = Callable[[float, int], None]
 """Hears which share of the span of time has been asked for, and how many bars came."""
 
 
-def beginning(text: str) -> Start:
+class When(NamedTuple):
+    """A time, or days back from the venue's, or a count of bars."""
+
+    days: int = 0
+    start: Start | None = None
+
+    def at(self, now_ms: int) -> Start:
+        """The same, when it is so late at the venue."""
+        return self.start or Start(from_ms=now_ms - self.days * _DAY_MS)
+
+
+def beginning(text: str) -> When:
     """``30`` (days back), ``-500`` (bars), or a time in ISO 8601, UTC unless it says otherwise."""
     if text.isdigit():
-        return Start(from_ms=clock.now_ms() - int(text) * _DAY_MS)
-    if text == "earliest":
-        raise click.BadParameter("'earliest' is no start here: write 30 (days), -500 (bars) or a date")
-    return since(text)
+        return When(days=int(text))
+    with suppress(click.BadParameter):
+        if (start := since(text)) != Start():
+            return When(start=start)
+    raise click.BadParameter(f"'{text}' is no start here: write 30 (days), -500 (bars) or a date such as 2026-01-31")
 
 
-def _end(text: str) -> int:
-    found = beginning(text).from_ms
-    if found is None:
-        raise click.BadParameter(f"'{text}' is no end: write a date, or days back from now")
-    return found
+def _end(text: str) -> When:
+    with suppress(click.BadParameter):
+        found = beginning(text)
+        if found.start is None or found.start.last is None:
+            return found
+    raise click.BadParameter(f"'{text}' is no end: write a date such as 2026-01-31, or days back from now")
 
 
 @click.command()
@@ -53,17 +65,17 @@ def _end(text: str) -> int:
 @click.argument("folder", metavar="[DIR]", default="data", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--from", "start", type=beginning, default="30", metavar="SINCE",
               help="30 (days back; the default), -500 (bars), or a time (ISO 8601).")  # fmt: skip
-@click.option("--to", "to_ms", type=_end, default="0", metavar="TIME", help="Until then; now by default.")
+@click.option("--to", "end", type=_end, default="0", metavar="TIME", help="Until then; now by default.")
 @click.option("--fresh", is_flag=True, help="Ask the venue anew for what was downloaded before.")
 @click.option("--json", "as_json", is_flag=True, help="Say as JSON what was done.")
-def download(stream: str, folder: Path, start: Start, to_ms: int, fresh: bool, as_json: bool) -> None:
+def download(stream: str, folder: Path, start: When, end: When, fresh: bool, as_json: bool) -> None:
     """Download the past of STREAM into DIR (data by default), or complete the file that is there."""
     try:
         path = ohlcv_path(folder, stream)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     with _progress(stream) as told:
-        done = asyncio.run(_download(stream, path, start, to_ms, fresh, told))
+        done = asyncio.run(_download(stream, path, start, end, fresh, told))
     click.echo(json.dumps(asdict(done)) if as_json else done)
 
 
@@ -85,11 +97,15 @@ class Done:
         return f"{self.path}  {self.bars:,} bars ({self.new:,} new)  {days}{left_out}"
 
 
-async def _download(stream: str, path: Path, start: Start, to_ms: int, fresh: bool, told: Told) -> Done:
-    async with asking(stream, "pynelive download") as archive:
+async def _download(stream: str, path: Path, start: When, end: When, fresh: bool, told: Told) -> Done:
+    async with asking(stream, "pynelive download") as (archive, now_ms):
+        to_ms = end.at(now_ms).from_ms or 0
         if fresh:
             await _insist(lambda: archive.fetch(stream, 0, 0, fresh=True))
-        from_ms = await _from_ms(archive, stream, start, to_ms)
+        from_ms = await _from_ms(archive, stream, start.at(now_ms), to_ms)
+        if from_ms > to_ms:
+            span = f"--from {shown(from_ms)} is later than --to {shown(to_ms)}"
+            raise Fault(f"{stream}: {span}: swap them, or choose an earlier --from")
         with _Target(path, replaces=fresh) as target:
             next_ms = from_ms
             while next_ms:

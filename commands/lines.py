@@ -30,7 +30,8 @@ def plain_line(item: Heard) -> str:
     time_ms = fields.pop("time_ms", 0)
     if isinstance(message, Plot):
         fields = {**message.values}
-    said = "  ".join(f"{name}={_short(value)}" for name, value in fields.items() if value not in ("", (), None))
+    said = "  ".join(f"{name.removesuffix('_ms')}={_short(name, value)}"
+                     for name, value in fields.items() if value not in ("", (), None))  # fmt: skip
     return "  ".join(filter(None, (item.stream, clock(time_ms), type(message).__name__.lower(), said)))
 
 
@@ -42,7 +43,9 @@ def _bar(bar: Bar) -> str:
     return f"{prices}  {bar.origin}{mark}"
 
 
-def _short(value: object) -> str:
+def _short(name: str, value: object) -> str:
+    if name.endswith("_ms") and isinstance(value, int):
+        return clock(value)
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -126,6 +126,7 @@ def _next(name: str, folder: Path, stem: str) -> str:
     return f"""
 Say in _fetch how your source is asked, then try it:
 
+  pip install pytest
   pytest {folder / f'test_{stem}.py'}
 
 and use it, in a topology.toml beside it:

@@ -10,27 +10,40 @@ import msgspec
 
 from ..bus.names import matches
 from ..bus.rundir import find_run_dir
+from ..bus.tables import nearest
 from ..producers.quarantine import Rejected, read_quarantine
 from .attach import bus_option
 from .lines import clock, say
+
+RULES = ("garbage", "price", "volume", "unit", "early", "grid", "bounds", "late", "unconfirmed")
+"""The rules by which a bar is kept out, as docs/quality.md explains them."""
 
 
 @click.command()
 @click.argument("patterns", metavar="[STREAM...]", nargs=-1)
 @bus_option
-@click.option("--rule", default="", help="Only bars that broke this rule, such as early or bounds.")
+@click.option("--rule", type=click.Choice(RULES), help="Only bars that broke this rule.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a bar.")
-def quarantine(patterns: tuple[str, ...], bus: str | None, rule: str, as_json: bool) -> None:
+def quarantine(patterns: tuple[str, ...], bus: str | None, rule: str | None, as_json: bool) -> None:
     """Show the bars that were rejected, and why; whether or not the bus is up."""
     counts: Counter[str] = Counter()
+    streams = set[str]()
     for item in read_quarantine(find_run_dir(bus).root / "quarantine"):
         wanted = not patterns or any(matches(item.stream, pattern) for pattern in patterns)
-        if wanted and rule in ("", item.rule):
+        streams.add(item.stream)
+        if wanted and rule in (None, item.rule):
             counts[item.rule] += 1
             say(msgspec.json.encode(item).decode() if as_json else _line(item))
     if not as_json:
         total = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-        click.echo(f"{counts.total():,} rejected: {total}" if counts else "nothing was rejected", file=sys.stderr)
+        click.echo(f"{counts.total():,} rejected: {total}" if counts else _nothing(patterns, streams), file=sys.stderr)
+
+
+def _nothing(patterns: tuple[str, ...], streams: set[str]) -> str:
+    strange = [each for each in patterns if not any(matches(stream, each) for stream in streams)]
+    if streams and strange:
+        return f"nothing of {', '.join(strange)} was rejected{nearest(strange[0], sorted(streams))}"
+    return "nothing was rejected"
 
 
 def _line(item: Rejected) -> str:

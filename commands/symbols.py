@@ -23,12 +23,14 @@ def symbols(provider: str, search: str, list_brokers: bool, as_json: bool) -> No
         click.echo(json.dumps(found, ensure_ascii=False))
     elif found:
         click.echo("\n".join(found))
+    elif not search:
+        raise Fault(f"{provider} lists nothing: of several venues write one behind it, such as {provider}:BINANCE")
     else:
         raise Fault(f"{provider} has nothing with '{search}' in its name: search for a shorter part of it")
 
 
 async def _symbols(provider: str, search: str) -> list[str]:
-    async with asking(provider, "pynelive symbols") as archive:
+    async with asking(provider, "pynelive symbols") as (archive, _):
         return await archive.symbols(search)
 
 

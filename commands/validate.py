@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ..bus.errors import Fault, TopologyError
-from ..bus.names import parse_key
+from ..bus.names import Key, parse_key
 from ..bus.ohlcv import ohlcv_path
 from ..bus.plugins import configure, names
-from ..bus.secrets import secrets_in
+from ..bus.secrets import Secret, secrets_in
 from ..bus.tables import nearest
 from ..bus.topology import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, Topology, place, read
 from ..producers.contract import ConfigError
@@ -31,19 +33,30 @@ def load(path: Path, thorough: bool = False) -> Topology:
     :raises TopologyError: all faults at once
     """
     topology, problems = read(path)
+    accounts: dict[str, str] = {}
     for spec in topology.actors:
-        problems += [f"{place(spec)}: {fault}" for fault in _faults(topology, spec, thorough)]
+        problems += [f"{place(spec)}: {fault}" for fault in _faults(topology, spec, thorough, accounts)]
     problems += _same_file(topology)
     if problems:
         raise TopologyError(problems)
-    return topology
+    return replace(topology, producers=tuple(_sealed(spec, topology) for spec in topology.producers))
 
 
-def _faults(topology: Topology, spec: ActorSpec, thorough: bool) -> list[str]:
+def _sealed(spec: ProducerSpec, topology: Topology) -> ProducerSpec:
+    """The credentials as secrets, also those that the file spells out: nothing that prints options shows them."""
+    secret = find_provider(spec.provider, topology.base).credentials
+    return replace(spec, options={
+        name: Secret(value) if name in secret else value for name, value in spec.options.items()
+    })  # fmt: skip
+
+
+def _faults(topology: Topology, spec: ActorSpec, thorough: bool, accounts: dict[str, str]) -> list[str]:
     try:
         match spec:
             case ProducerSpec():
-                _check_producer(topology, spec, thorough)
+                account = _check_producer(topology, spec, thorough)
+                if account and (owner := accounts.setdefault(account, place(spec))) != place(spec):
+                    return [f"{account} is asked by {owner} already: put these streams into that producer"]
             case SinkSpec():
                 configure(find_sink(spec.type, topology.base).Config, spec.options)
             case RunnerSpec():
@@ -55,23 +68,33 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool) -> list[str]:
     return []
 
 
-def _check_producer(topology: Topology, spec: ProducerSpec, thorough: bool) -> None:
+def _check_producer(topology: Topology, spec: ProducerSpec, thorough: bool) -> str:
+    """The account that it would use, of which one producer may be."""
     provider = find_provider(spec.provider, topology.base)
     if provider.name != topology.prefixes.get(spec.name, spec.provider):
         raise TopologyError([f"streams of provider '{spec.provider}' must begin with '{spec.provider}:'"])
-    try:
-        keys = [parse_key(key) for key in spec.streams]
-    except ValueError:  # said by the file's own check
-        return
+    if not (keys := [key for text in spec.streams for key in _parsed(text)]):
+        return ""
     if wrong := [f"derive: {fault}" for methods in spec.derive.values() for fault in map(fault_of, methods) if fault]:
         raise TopologyError(wrong)
     options = completed(provider, spec.options, topology.base, keys)
     try:
         made = provider(keys, configure(provider.Config, options), topology.base)
     except (TopologyError, ConfigError) as error:
-        raise TopologyError([_without_secrets(problem, options) for problem in error.problems]) from None
+        unread = [text for text in spec.streams if not _parsed(text)]  # what follows from them is no other fault
+        problems = [problem for problem in error.problems if not any(f"'{text}'" in problem for text in unread)]
+        raise TopologyError([_without_secrets(problem, options) for problem in problems]) from None
     if thorough:
         made.check()
+    return made.account
+
+
+def _parsed(text: str) -> list[Key]:
+    """The key; nothing for what is none, which the file's own check has said: the others are looked at all the same."""
+    try:
+        return [parse_key(text)]
+    except ValueError:
+        return []
 
 
 def _check_runner(spec: RunnerSpec) -> None:

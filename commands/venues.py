@@ -28,8 +28,8 @@ _LOOK_S = 0.05
 
 
 @asynccontextmanager
-async def asking(what: str, command: str) -> AsyncIterator[Archive]:
-    """The archive of a venue.
+async def asking(what: str, command: str) -> AsyncIterator[tuple[Archive, int]]:
+    """The archive of a venue, and what time it is there in ms (the demo lives by a time of its own).
 
     :param what: a stream, or a provider with or without its venue (``ccxt:BINANCE``)
     :param command: who asks, for others that want the venue meanwhile
@@ -40,11 +40,11 @@ async def asking(what: str, command: str) -> AsyncIterator[Archive]:
     try:
         if served := holder(provider.account):
             async with _asking_producer(served) as archive:
-                yield archive
+                yield archive, provider.now_ms()
             return
         claim = await VenueClaim.take(provider.account, command)
         try:
-            yield History(provider)
+            yield History(provider), provider.now_ms()
         finally:
             claim.release()
     finally:
@@ -85,7 +85,7 @@ async def _announced(served: Holder) -> Announcement:
 
 def _provider_for(what: str) -> Provider:
     kind, base, spec = _declared(what)
-    name, _, rest = what.partition(":")
+    name, rest = _split(what)
     options: dict[str, Any] = spec.options if spec else {}
     if rest and not spec and "@" not in rest and "exchange" in kind.Config.__dataclass_fields__:
         options, what = {"exchange": rest}, name
@@ -101,7 +101,7 @@ def _provider_for(what: str) -> Provider:
 
 def _declared(what: str) -> tuple[type[Provider], Path, ProducerSpec | None]:
     """The provider's class, the folder that its paths start from, and the producer in ./topology.toml that has it."""
-    name, _, rest = what.partition(":")
+    name, rest = _split(what)
     if _TOPOLOGY.is_file():
         topology, problems = read(_TOPOLOGY)
         if spec := _producer_of(topology, name, _venue(rest)):
@@ -109,6 +109,15 @@ def _declared(what: str) -> tuple[type[Provider], Path, ProducerSpec | None]:
         if problems and not topology.producers:
             raise TopologyError(problems)
     return find_provider(name, Path()), Path(), None
+
+
+def _split(what: str) -> tuple[str, str]:
+    """The provider's name, which may be PyneCore's (``pyne:ccxt``), and what stands behind it."""
+    name, _, rest = what.partition(":")
+    if name == "pyne":
+        plugin, _, rest = rest.partition(":")
+        name = f"pyne:{plugin}"
+    return name, rest
 
 
 def _producer_of(topology: Topology, name: str, venue: str) -> ProducerSpec | None:
@@ -127,7 +136,7 @@ def _venue(symbol: str) -> str:
 
 def _keys(what: str, spec: ProducerSpec | None) -> list[Key]:
     """The stream's own; to ask a provider about itself, those that are declared, or one that names but the venue."""
-    rest = what.partition(":")[2]
+    rest = _split(what)[1]
     if "@" in rest:
         try:
             return [parse_key(rest)]

@@ -87,6 +87,7 @@ class History(Archive):
         self._locks: dict[Key | None, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._newest: dict[Key, _Part] = {}
         self._read: dict[Key, _Part] = {}
+        self._empty: dict[Key, tuple[int, int, int]] = {}
         self._names: tuple[list[str], int] | None = None
 
     # --- what a publisher is asked ------------------------------------------------------------------------------
@@ -174,24 +175,46 @@ class History(Archive):
         async with self._locks[key]:
             self._newest.pop(key, None)
             self._read.pop(key, None)
+            self._empty.pop(key, None)
             await asyncio.to_thread(clear, self._path(key))
 
     async def _complete(self, key: Key, shelf: Shelf, from_ms: int, to_ms: int, final_ms: int) -> None:
         """Download what is missing, piece by piece; what is not final yet is only remembered."""
         newest: list[Bar] = []
-        for start_ms, end_ms in _pieces(key, shelf.missing(from_ms, to_ms)):
+        pieces = _pieces(key, shelf.missing(from_ms, to_ms))
+        unknown = {to_ms, *(start_ms for start_ms, _ in pieces)}  # behind any other end are younger bars on the disk
+        for start_ms, end_ms in pieces:
+            if self._was_empty(key, start_ms, end_ms):
+                continue
             bars = await self._download(key, start_ms, end_ms)
             newest += [bar for bar in bars if bar.time_ms >= final_ms]
             if start_ms < final_ms:
-                old = [bar for bar in bars if bar.time_ms < final_ms]
-                await asyncio.to_thread(shelf.add, start_ms, min(end_ms, final_ms), old, self._provider.now_ms())
+                known_ms = end_ms if bars and end_ms not in unknown else _known_ms(key, bars, self._provider.now_ms())
+                await self._keep(key, shelf, start_ms, min(end_ms, final_ms), known_ms, bars)
         if to_ms > final_ms:
             self._newest[key] = _Part(final_ms, to_ms, newest)
+
+    async def _keep(
+        self, key: Key, shelf: Shelf, from_ms: int, to_ms: int, known_ms: int, bars: list[Bar]
+    ) -> None:  # fmt: skip
+        """Put an answer on the shelf, so far as it is the last word; the rest of the span is only remembered."""
+        now_ms, known_ms = self._provider.now_ms(), min(known_ms, to_ms)
+        if known_ms < to_ms:
+            self._empty[key] = max(known_ms, from_ms), to_ms, now_ms
+        if from_ms < known_ms:
+            self._read.pop(key, None)
+            old = [bar for bar in bars if bar.time_ms < known_ms]
+            await asyncio.to_thread(shelf.add, from_ms, known_ms, old, now_ms)
+
+    def _was_empty(self, key: Key, from_ms: int, to_ms: int) -> bool:
+        """Whether the venue has said a moment ago that it has nothing there (yet)."""
+        start_ms, end_ms, asked_ms = self._empty.get(key, (0, 0, 0))
+        return start_ms <= from_ms and to_ms <= end_ms and asked_ms >= self._provider.now_ms() - _FRESH_MS
 
     async def _kept(self, key: Key, shelf: Shelf, from_ms: int, to_ms: int) -> list[Bar]:
         part = self._read.pop(key, None)
         if part is None or not part.has(from_ms, to_ms):
-            part = _Part(from_ms, to_ms, await asyncio.to_thread(shelf.read, from_ms, to_ms))
+            part = _Part(from_ms, to_ms, await asyncio.to_thread(_read, shelf, from_ms, to_ms))
         if len(part.bars) <= 2 * PIECE:
             self._read[key] = part
         if len(self._read) > _READ:
@@ -239,6 +262,22 @@ def _final_ms(key: Key, now_ms: int) -> int:
     length_ms = timeframe_ms(key.timeframe)
     settled_ms = now_ms - max(_SETTLE_BARS * length_ms, _SETTLE_MS) - length_ms
     return settled_ms - settled_ms % length_ms
+
+
+def _known_ms(key: Key, bars: list[Bar], now_ms: int) -> int:
+    """Until when an answer is the last word: a venue that is behind has not said that there is nothing to come."""
+    length_ms = timeframe_ms(key.timeframe)
+    old_ms = now_ms - DAY_MS
+    return max(old_ms - old_ms % length_ms, bars[-1].time_ms + length_ms if bars else 0)
+
+
+def _read(shelf: Shelf, from_ms: int, to_ms: int) -> list[Bar]:
+    """The bars of a span of time, without those that are missing."""
+    bars: list[Bar] = []
+    for start_ms, end_ms in [*shelf.missing(from_ms, to_ms), (to_ms, to_ms)]:
+        bars += shelf.read(from_ms, start_ms) if from_ms < start_ms else []
+        from_ms = end_ms
+    return bars
 
 
 def _pieces(key: Key, spans: Iterator[tuple[int, int]]) -> list[tuple[int, int]]:

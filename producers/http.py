@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any
 
 import aiohttp
@@ -25,6 +26,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=15, connect=10)
 _KINDS: dict[int, Kind] = {
     401: "auth", 403: "banned", 407: "auth", 408: "network", 418: "banned", 425: "network", 429: "rate", 451: "banned",
 }  # fmt: skip
+_LONGEST_WAIT_S = 86_400.0
 _RATE_PAUSE_S = {"rate": 5.0, "banned": 60.0}
 
 
@@ -107,18 +109,23 @@ class Http:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that ``Retry-After`` asks to wait; None if it does not."""
+    """The seconds that ``Retry-After`` asks to wait, a day at the most; None if it does not, or not in a number."""
     text = headers.get("Retry-After", "")
     if not text:
         return None
     try:
-        return max(float(text), 0.0)
+        return bounded(float(text))
     except ValueError:
         pass
     try:
-        return max(parsedate_to_datetime(text).timestamp() - clock.now_ms() / 1000, 0.0)
-    except ValueError:
+        return bounded(parsedate_to_datetime(text).timestamp() - clock.now_ms() / 1000)
+    except (ValueError, OverflowError):
         return None
+
+
+def bounded(seconds: float) -> float | None:
+    """A wait as a venue may ask for it: 0 to a day; None if it is no time at all."""
+    return min(max(seconds, 0.0), _LONGEST_WAIT_S) if isfinite(seconds) else None
 
 
 def said(error: BaseException) -> str:

@@ -8,7 +8,10 @@ import sys
 import click
 import pytest
 from pynelive.bus.errors import Fault, TopologyError
+from pynelive.bus.messages import State
+from pynelive.bus.subscribe import Heard
 from pynelive.commands import app
+from pynelive.commands.lines import plain_line
 
 
 @pytest.mark.parametrize("name", app.COMMANDS)
@@ -65,3 +68,10 @@ def test_completion_is_for_pynelive(shell: str, capsys: pytest.CaptureFixture[st
     """Each shell gets a script that asks `pynelive` itself."""
     assert app.main(["completion", shell]) == 0
     assert "_PYNELIVE_COMPLETE" in capsys.readouterr().out
+
+
+def test_a_state_says_its_time_in_words() -> None:
+    """Milliseconds are for programs."""
+    line = plain_line(Heard("demo:AAPL@1", State("down", 1_736_174_163_845, "gone")))
+    assert "2025-01-06 14:36:03" in line
+    assert "1736174163845" not in line

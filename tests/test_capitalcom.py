@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from pynelive.bus.messages import Bar, Instrument, Span, State
 from pynelive.bus.names import Key, parse_key
+from pynelive.producers import clock
 from pynelive.producers.capitalcom import live as capitalcom_live
 from pynelive.producers.capitalcom import session as capitalcom_session
 from pynelive.producers.capitalcom import socket as capitalcom_socket
@@ -339,3 +340,19 @@ async def test_pynecores_own_plugin_sees_the_same(now_venue: Lab, stream: str, t
         assert values(bar) == pytest.approx(row, rel=1e-9)  # its file keeps prices as changes in single precision
     assert len(theirs["bars"]) - len(ours) <= 1  # a bar may have closed between
     assert msgspec.convert(theirs["instrument"], Instrument) == instrument
+
+
+async def test_a_step_of_our_clock_is_none_of_the_venues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time goes on, and is asked for again with the next question; without an answer the old one holds."""
+    async with lab("capitalcom", "BTC/USDT", speed=1) as venue:
+        venue.follow(monkeypatch)
+        async with connected(provider_of(venue, "BTCUSDT@1")) as provider:
+            true_ms = clock.now_ms
+            for step_ms in (30_000, -30_000):
+                monkeypatch.setattr(clock, "now_ms", lambda step_ms=step_ms: true_ms() + step_ms)
+                assert provider.now_ms() == pytest.approx(true_ms(), abs=5_000)
+            before = (await asyncio.to_thread(venue.counters))["requests:/api/v1/time"]
+            bars = await provider.latest(provider.keys[0], true_ms() - 5 * 60_000)
+            assert [bar.closed for bar in bars][-2:] == [True, False]
+            assert (await asyncio.to_thread(venue.counters))["requests:/api/v1/time"] == before + 1
+            assert provider.now_ms() == pytest.approx(true_ms(), abs=5_000)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from support import wait_until
 from venues.client import Lab, lab
 from venues.faults import Fault
 
 pytest.importorskip("ccxt")
 
+from ccxt import RateLimitExceeded
 from pynecore.providers.ccxt import CCXTProvider
 from pynelive.bus.messages import Bar, State
 from pynelive.bus.names import Key
 from pynelive.bus.syminfo import from_syminfo
 from pynelive.producers import clock
 from pynelive.producers.ccxt import taps
+from pynelive.producers.ccxt.errors import meaning
 from pynelive.producers.ccxt.provider import Ccxt
 from pynelive.producers.ccxt.venues import VENUES, Venue
 from pynelive.producers.conformance import check
@@ -354,6 +358,86 @@ async def test_paging(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [bar.time_ms for bar in got] == list(range(from_ms, end_ms - 10 * MINUTE_MS, MINUTE_MS))
     assert all(bar.closed and bar.origin == "backfill" for bar in [*got, *newest])
     assert newest[-1].time_ms + MINUTE_MS <= source.now_ms()
+
+
+@pytest.mark.parametrize("quiet", [(5, 190), (5, 205), (3, 420)], ids=["in a window", "a window", "two windows"])
+async def test_quiet_windows(quiet: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A venue that answers for a window of time, and leaves quiet bars out, has more after an empty answer."""
+    async with lab("coinbase", "BTC/USD", speed=1) as at:
+        at.follow(monkeypatch)
+        source = provider(at, "BTC/USD")
+        key, fetch = source.keys[0], source._ex.fetch_ohlcv
+        monkeypatch.setattr(source._rest, "page_size", lambda _: 100)
+        end_ms = source.now_ms() // MINUTE_MS * MINUTE_MS
+        since_ms = end_ms - 450 * MINUTE_MS
+        from_ms, to_ms = (since_ms + minutes * MINUTE_MS for minutes in quiet)
+
+        async def thin(symbol: str, timeframe: str, since: int, limit: int) -> list[list[float]]:
+            rows = await fetch(symbol, timeframe, since, limit)
+            window = since, since + limit * MINUTE_MS
+            return [row for row in rows if window[0] <= row[0] < window[1] and not from_ms <= row[0] < to_ms]
+
+        monkeypatch.setattr(source._ex, "fetch_ohlcv", thin)
+        got: list[Bar] = []
+        try:
+            while page := await source.latest(key, got[-1].time_ms if got else since_ms):
+                assert len(page) >= 50 or page[-1].time_ms >= end_ms  # else the feed would take it for the end
+                got += page
+        finally:
+            await source.close()
+    wanted = [*range(since_ms + MINUTE_MS, from_ms, MINUTE_MS), *range(to_ms, end_ms, MINUTE_MS)]
+    assert [bar.time_ms for bar in got if bar.time_ms < end_ms] == wanted
+
+
+async def test_a_step_of_our_clock_closes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The venue's time goes on, and is asked for again while the connection lives."""
+    async with lab("binance", BINANCE, speed=1) as at:
+        at.follow(monkeypatch)
+        async with connected(at, BINANCE) as source:
+            asked, fetch, true_ms = asyncio.Event(), source._ex.fetch_time, clock.now_ms
+
+            async def counted() -> int:
+                told: int = await fetch()
+                asked.set()
+                return told
+
+            monkeypatch.setattr(source._ex, "fetch_time", counted)
+            monkeypatch.setattr(clock, "now_ms", lambda: true_ms() + 30_000)
+            assert source.now_ms() == pytest.approx(true_ms(), abs=5_000)
+            assert not (await source.latest(source.keys[0], true_ms() - 3 * MINUTE_MS))[-1].closed
+            async with asyncio.timeout(30):
+                await asked.wait()
+            assert source.now_ms() == pytest.approx(true_ms(), abs=5_000)
+
+
+@pytest.mark.parametrize("step_ms", [-40_000, 90_000])
+async def test_a_step_of_the_venues_clock_is_followed(step_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of a connection, within minutes."""
+    async with lab("binance", BINANCE, speed=60) as at:
+        at.follow(monkeypatch)
+        async with connected(at, BINANCE) as source:
+            await asyncio.to_thread(lambda: at.arm("ws:BTCUSDT", "skew", ms=step_ms))
+            await wait_until(lambda: source.now_ms() - clock.now_ms() == pytest.approx(step_ms, abs=15_000), 30)
+            assert source.counters["connections"] == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"Retry-After": "nan"}, 5), ({"Retry-After": "inf"}, 5), ({"Retry-After": "soon"}, 5),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -9900"}, 5), ({"Retry-After": "-5"}, 5),
+        ({"Retry-After": "7"}, 7), ({"Retry-After": "86400000"}, 86_400),
+        ({"X-Bapi-Limit-Reset-Timestamp": "soon"}, 5), ({"X-Bapi-Limit-Reset-Timestamp": "1.5"}, 5),
+        ({"X-Bapi-Limit-Reset-Timestamp": "9" * 20}, 86_400), ({"X-Bapi-Limit-Reset-Timestamp": "9" * 5_000}, 5),
+    ],
+)  # fmt: skip
+def test_waits_that_make_no_sense(headers: dict[str, str], wait_s: float) -> None:
+    """Whatever a venue writes there, the wait is a number of seconds, and not for ever."""
+    error: Any = RateLimitExceeded("too often")
+    error.status, error.headers = 429, headers
+    meant = meaning(error, "bybit")
+    assert isinstance(meant, Disconnected)
+    assert (meant.kind, meant.retry_after) == ("rate", wait_s)
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_all_faults_at_once() -> None:
         Ccxt([Key("BINNANCE:BTC/USDT", "1")], Ccxt.Config())
     with pytest.raises(ConfigError, match="names no exchange"):
         Ccxt([Key("BTC/USDT", "1")], Ccxt.Config())
-    with pytest.raises(ConfigError, match="option 'exchange'"):
+    with pytest.raises(ConfigError, match="such as ccxt:BINANCE"):
         Ccxt([], Ccxt.Config())
     with pytest.raises(ConfigError, match="more than the 1000"):
         Ccxt([Key(f"BINANCE:C{n}/USDT", "1") for n in range(1001)], Ccxt.Config())

@@ -132,7 +132,12 @@ def test_a_terminal_shows_the_progress(here: Path) -> None:
     ("arguments", "code", "said"),
     [
         (("download", "my:GONE@1"), 1, "pynelive: my:GONE@1: the venue does not know GONE\n"),
-        (("download", STREAM, "--from", "2090-01-01"), 1, "has no bars before"),
+        (("download", STREAM, "--from", "2090-01-01"), 1, "2090-01-01 00:00:00 is later than --to "),
+        (("download", STREAM, "--from", TO, "--to", FROM), 1, "is later than --to 2026-01-05 00:00:00: swap them"),
+        (("download", STREAM, "--from", "2025-13-01"), 2, "write 30 (days), -500 (bars) or a date"),
+        (("download", "pyne:nothing:X@1"), 2, "provider 'pyne:nothing' is no installed plugin"),
+        (("symbols", "pyne:ccxt"), 1, "write one behind it, such as pyne:ccxt:BINANCE"),
+        (("symbols", "ccxt"), 2, "write it behind, such as ccxt:BINANCE"),
         (("download", "nothing:X@1"), 2, "pynelive: provider 'nothing' is unknown"),
         (("download", "my:BTC/USDT"), 2, "names no timeframe: write SYMBOL@TIMEFRAME"),
         (("download", STREAM, "--from", "yesterday"), 2, "'yesterday' is no start"),
@@ -154,6 +159,12 @@ def test_symbols_and_brokers(here: Path) -> None:
     assert pynelive("symbols", "my", "usdt") == "BTC/USDT\nETH/USDT\n"
     assert pynelive("symbols", "my", "--list-brokers", "--json") == '["EAST", "WEST"]\n'
     assert pynelive("symbols", "demo", "aapl") == "AAPL\n"
+
+
+def test_the_demo_lives_by_its_own_time(here: Path) -> None:
+    """Bars and days are counted back from its beginning, not from this machine's clock."""
+    assert json.loads(pynelive("download", "demo:BTC/USDT@1", "--from", "-50", "--json"))["bars"] == 50
+    assert json.loads(pynelive("download", "demo:BTC/USDT@1", "--json"))["bars"] == 1000
 
 
 def test_a_second_command_waits_for_nobody(here: Path) -> None:

@@ -41,9 +41,19 @@ streams = ["BTC/USDT@1"]
 """
 
 
+class Behind(Made):
+    """A venue whose history comes late."""
+
+    behind_ms = 0
+
+    async def download_ohlcv(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
+        bars = await super().download_ohlcv(key, from_ms, to_ms)
+        return [bar for bar in bars if bar.time_ms + MINUTE + self.behind_ms <= self.now_ms()]
+
+
 def history_in(folder: Path, sandbox: bool = False, **changes: int) -> History:
     """The history of a made venue, as a new process would have it."""
-    provider = Made([KEY], Made.Config(sandbox=sandbox), folder)
+    provider = Behind([KEY], Made.Config(sandbox=sandbox), folder)
     provider.time_ms = NOW_MS
     for name, value in changes.items():
         setattr(provider, name, value)
@@ -132,6 +142,43 @@ async def test_a_count_reaches_back_over_closed_hours(tmp_path: Path) -> None:
     questions = len(asked(tmp_path))
     assert await history.bars(KEY, 90, 0, before_ms - MINUTE) == truth(before_ms - 12 * HOUR, before_ms - MINUTE)[-90:]
     assert len(asked(tmp_path)) == questions
+
+
+@pytest.mark.parametrize("behind", [3, 10, 900, 10**6], ids=["3 bars", "10 bars", "a night", "says nothing"])
+async def test_a_venue_that_is_behind_leaves_no_holes(tmp_path: Path, behind: int) -> None:
+    """What it does not have yet it is asked for again, once in a few seconds; a day later its silence is a fact."""
+    history = history_in(tmp_path, behind_ms=behind * MINUTE)
+    venue = history._provider
+    from_ms = NOW_MS - 600 * MINUTE
+    for _ in range(32):
+        assert await history.span(KEY, from_ms, NOW_MS) == truth(from_ms, NOW_MS - behind * MINUTE)
+        assert await history.span(KEY, from_ms, NOW_MS - 60 * MINUTE) == truth(
+            from_ms, NOW_MS - max(behind, 60) * MINUTE
+        )
+    assert len(asked(tmp_path)) == 1
+    venue.behind_ms, venue.time_ms = 0, NOW_MS + 10_000  # type: ignore[attr-defined]
+    assert await history.span(KEY, from_ms, NOW_MS - 60 * MINUTE) == truth(from_ms, NOW_MS - 60 * MINUTE)
+    assert await history.span(KEY, from_ms, NOW_MS) == truth(from_ms, NOW_MS)
+    assert await history_in(tmp_path).span(KEY, from_ms, NOW_MS) == truth(from_ms, NOW_MS)
+
+
+async def test_around_what_is_not_known_yet(tmp_path: Path) -> None:
+    """A hole between two spans on the disk hides neither; an old silence is a fact, and asked about once."""
+    history = history_in(tmp_path)
+    begin_ms, end_ms, length_ms = NOW_MS - 600 * MINUTE, NOW_MS - 100 * MINUTE, 100 * MINUTE
+    early, late = truth(begin_ms, begin_ms + length_ms), truth(end_ms - length_ms, end_ms)
+    assert await history.span(KEY, begin_ms, begin_ms + length_ms) == early
+    assert await history.span(KEY, end_ms - length_ms, end_ms) == late
+    history = history_in(tmp_path, behind_ms=10**6 * MINUTE)
+    assert await history.span(KEY, begin_ms, end_ms) == [*early, *late]
+    history = history_in(tmp_path)
+    assert await history.span(KEY, begin_ms, end_ms) == truth(begin_ms, end_ms)
+
+    old_ms, questions = NOW_MS - 5_000 * MINUTE, len(asked(tmp_path))
+    for _ in range(2):
+        history = history_in(tmp_path, behind_ms=10**6 * MINUTE)
+        assert await history.span(KEY, old_ms, old_ms + length_ms) == []
+    assert len(asked(tmp_path)) == questions + 1
 
 
 async def test_only_final_bars_are_kept(tmp_path: Path) -> None:

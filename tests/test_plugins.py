@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pynelive.bus.errors import TopologyError
@@ -93,15 +94,19 @@ def test_options_become_the_config_or_all_their_faults() -> None:
         path: str
         speed: float = 1.0
         tags: dict[str, list[int]] = field(default_factory=dict)
+        often: Literal["daily", "hourly"] = "daily"
+        names: list[str] | None = None
 
     assert configure(Config, {"path": "a", "speed": 60}) == Config("a", 60.0)
     with pytest.raises(TopologyError) as caught:
-        configure(Config, {"sped": 2, "speed": "fast", "tags": {"a": ["b"]}})
+        configure(Config, {"sped": 2, "speed": "fast", "tags": {"a": ["b"]}, "often": "weekly", "names": 3})
     assert caught.value.problems == [
+        "option 'names' must be list, not int",
+        "option 'often' must be 'daily' or 'hourly', not 'weekly'",
         "option 'path' is missing",
         "option 'sped' is unknown: did you mean 'speed'?",
-        "option 'speed' must be float, not str",
-        "option 'tags' must be int, not str, at [...][0]",
+        "option 'speed' must be float, not string",
+        "option 'tags' must be int, not string, in item 1 of it",
     ]
 
 

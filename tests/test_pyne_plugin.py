@@ -327,7 +327,8 @@ async def test_the_real_capitalcom_plugin_is_hosted() -> None:
     """Against a local venue that allows one session: history and live bars of one login, and true."""
     pytest.importorskip("pynecore_capitalcom")
     key = Key("BTCUSDT", "1")
-    async with lab("capitalcom", MarketSpec("BTC/USDT", trades=120), speed=1, epoch_ms=0, ticks=120) as local:
+    market = MarketSpec("BTC/USDT", history=4_000, trades=120)  # the plugin wants a whole day of it, whatever the hour
+    async with lab("capitalcom", market, speed=1, epoch_ms=0, ticks=120) as local:
         found = plugin_provider("pyne:capitalcom")
         provider = found([key], configure(found.Config, {
             "user_email": IDENTIFIER, "api_key": API_KEY, "api_password": PASSWORD, "rest_url": local.http,

@@ -17,6 +17,7 @@ from msgspec.structs import asdict, replace
 from pynelive.bus.messages import Bar, Instrument, Span
 from pynelive.bus.topology import QualitySpec
 from pynelive.commands.app import app
+from pynelive.commands.quarantine import RULES
 from pynelive.producers import quarantine as quarantine_module
 from pynelive.producers.calendar import Calendar
 from pynelive.producers.quality import Quality, flags_of
@@ -154,6 +155,7 @@ def test_every_rule_is_in_the_docs() -> None:
     page = (Path(__file__).parent.parent / "docs" / "quality.md").read_text()
     names = ("garbage", "price", "volume", "unit", "early", "grid", "bounds", "outlier", "volume_outlier",
              "move_without_volume")  # fmt: skip
+    assert {*RULES} - {*names} == {"late", "unconfirmed"}  # the lane's
     assert [name for name in names if f"`rule_{name}`" not in page] == []
 
 
@@ -328,3 +330,6 @@ def test_the_command_shows_it(tmp_path: Path) -> None:
     assert (item["rule"], item["bar"]["open"], item["bar"]["high"], err) == ("garbage", "nan", "inf", "")
     assert asked("--rule", "early") == ("", "nothing was rejected\n")
     assert asked("--rule", "unit")[0].count("\n") == 1
+    assert asked("x:Z@1") == ("", "nothing of x:Z@1 was rejected: did you mean 'x:X@1' or 'y:Y@1'?\n")
+    unknown = CliRunner().invoke(app, ["quarantine", "--rule", "bonds"])
+    assert (unknown.exit_code, "'bounds'" in unknown.stderr) == (2, True)

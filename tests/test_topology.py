@@ -97,7 +97,7 @@ FAULTS = {
     "key of [bus]": (SOUND.replace('name = "b"', 'nam = "b"'), ["[bus]", "'nam'", "'name'"]),
     "wrong type": (SOUND + 'history = "x"', ["[[runner]] ema, history", "must be int, not string"]),
     "too small": (SOUND + "history = -1", ["[[runner]] ema, history", "must be int >= 0, not -1"]),
-    "wrong item": (SOUND.replace('"AAPL@1"', "1"), ["[[producer]] demo, streams", "string, not int", "[1]"]),
+    "wrong item": (SOUND.replace('"AAPL@1"', "1"), ["[[producer]] demo, streams", "string, not int", "item 2"]),
     "no streams": (SOUND.replace('["demo:*"]', "[]"), ["[[sink]] recorder, streams", "length >= 1"]),
     "wrong choice": (SOUND + 'updates = "any"', ["[[runner]] ema, updates", "'all'", "not 'any'"]),
     "nested key": (SOUND + "journal = { max_md = 1 }", ["[[runner]] ema, journal", "did you mean 'max_mb'?"]),
@@ -228,6 +228,19 @@ def test_what_is_found_later_by_an_actor_is_found_before_anything_starts(
     assert app.main(["check", str(written(tmp_path, torn))]) == 2
     assert "[[producer]] r: " in (said := capsys.readouterr().err)
     assert "x.csv, line 2: close 'x' is no number" in said
+
+
+def test_a_wrong_timeframe_hides_no_other_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each stream of a producer is judged, whatever is wrong with the others."""
+    pytest.importorskip("ccxt")
+    streams = '["BINANCE:BTC/USDT@1m", "binance:ETH/USDT@1", "SOL/USDT@1", "BINANCE:BTC/USDT@7"]'
+    wrong = f'[[producer]]\nname = "x"\nprovider = "ccxt"\nstreams = {streams}\noptions.market = "swop"\n'
+    assert app.main(["check", str(written(tmp_path, wrong))]) == 2
+    said = capsys.readouterr().err.splitlines()
+    parts = ("'1m' is no timeframe", "capitals, BINANCE:ETH/USDT@1", "'SOL/USDT@1' names no exchange",
+             "BINANCE has no timeframe 7", "option 'market'")  # fmt: skip
+    assert [sum(part in line for line in said) for part in parts] == [1] * 5
+    assert len(said) == 5
 
 
 def test_two_recorders_do_not_share_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -20,6 +21,7 @@ from .. import clock
 from ..budget import Budget, Rate
 from ..contract import ConfigError, Disconnected, Refused
 from ..http import Answered, Http
+from ..venue_clock import VenueClock
 
 RENEW_AFTER_S = 46 * 60
 """The venue ends a session after about an hour; looked at every four minutes, so it is renewed within 50."""
@@ -51,8 +53,7 @@ class Session:
     def __init__(self, base: str, login: Login, budget: Budget) -> None:
         self.http = Http(f"{base.rstrip('/')}/api/v1", budget)
         self.budget = budget
-        self.offset_ms = 0
-        """The venue's clock less ours."""
+        self.clock = VenueClock()
         self.lost = asyncio.Event()
         """Set when the venue had forgotten the session: what was subscribed with its tokens is gone."""
         self.tokens: Tokens | None = None
@@ -64,7 +65,7 @@ class Session:
 
     def now_ms(self) -> int:
         """The venue's time."""
-        return clock.now_ms() + self.offset_ms
+        return self.clock.now_ms()
 
     def is_old(self) -> bool:
         """Whether the session should be renewed before the venue ends it."""
@@ -87,6 +88,9 @@ class Session:
         :raises Refused: the venue does not know what is asked for
         """
         tokens = await self.renewed(None)
+        if self.clock.is_due():
+            with suppress(Disconnected):
+                await self.sync()
         try:
             return await self._asked(path, params, tokens)
         except Answered as said:
@@ -108,10 +112,10 @@ class Session:
 
     async def sync(self) -> None:
         """Learn the venue's time: ``{"serverTime": 1736173800123}``."""
-        told = await self.http.get("/time")
+        sent_s = clock.monotonic()
         try:
-            self.offset_ms = int(told["serverTime"]) - clock.now_ms()  # at least: it closes bars
-        except (KeyError, TypeError, ValueError):
+            self.clock.told(int((await self.http.get("/time"))["serverTime"]), sent_s)
+        except (Answered, KeyError, TypeError, ValueError):
             raise Disconnected("Capital.com does not tell its time", kind="protocol") from None
 
     async def close(self) -> None:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 import ccxt.pro
 
-from .. import clock
 from ..http import USER_AGENT
 from .errors import Garbled
 from .venues import Venue
@@ -28,8 +27,6 @@ PING_S = 10.0
 _DIAL_S = 10.0
 _ANSWER_S = 10.0
 _GOODBYE_S = 1.0
-_BELIEVED_MS = 60_000
-"""How far ahead a live message may set the clock: what is further in the future is no time."""
 _PONGS = ("binance", "binanceus", "binanceusdm", "binancecoinm")
 """These answer pings at any rate, though ccxt sends them every three minutes."""
 
@@ -194,29 +191,3 @@ async def _end(client: Any) -> None:
             await client.close()
     except TimeoutError:
         pass  # the other side is not there any more, so it does not say goodbye
-
-
-class VenueClock:
-    """How far the venue's clock is ahead of ours, at least: by the fastest question, and by what it says live.
-
-    At least, as a bar is closed by this clock: one that runs ahead would close bars that still form.
-    """
-
-    def __init__(self) -> None:
-        self.offset_ms = 0.0
-        self._round_ms = float("inf")
-
-    def asked(self, sent_ms: int, venue_ms: int, received_ms: int) -> None:
-        """Take an answer to "what time is it" into account; the one with the shortest way counts."""
-        if received_ms - sent_ms <= self._round_ms:
-            self._round_ms = received_ms - sent_ms
-            self.offset_ms = venue_ms - received_ms
-
-    def heard(self, event_ms: int) -> None:
-        """Nothing can be heard before it has happened."""
-        if 0 < event_ms - self.now_ms() < _BELIEVED_MS:
-            self.offset_ms = event_ms - clock.now_ms()
-
-    def now_ms(self) -> int:
-        """The venue's time."""
-        return clock.now_ms() + round(self.offset_ms)

@@ -14,10 +14,11 @@ from multidict import CIMultiDict
 
 from .. import clock
 from ..contract import ConfigError, Disconnected, Kind, Refused
-from ..http import retry_after, said
+from ..http import bounded, retry_after, said
 
 _CODE = re.compile(r'"(?:code|retCode|ret_code|err-code|sCode)"\s*:\s*"?(-?\d+)')
 _BANNED_UNTIL = re.compile(r"banned until (\d{13})")
+_TIME_MS = re.compile(r"\d{10,20}", re.ASCII)
 _QUERY = re.compile(r"\?[\w.%+-]+=\S*")
 _ABROAD = re.compile(r"restricted location|your country|block access from", re.IGNORECASE)
 
@@ -43,6 +44,8 @@ _CLASSES: tuple[tuple[type[Exception], Kind], ...] = (
     (ccxt.BadResponse, "protocol"),
     (ccxt.OperationFailed, "network"),
 )
+_LONGEST_BAN_S = 3 * 86_400.0
+"""Binance's own limit."""
 _PAUSES_S: dict[Kind, float] = {"rate": 5.0, "banned": 60.0}
 
 
@@ -88,10 +91,11 @@ def _kind_of_class(error: Exception) -> Kind:
 
 def _wait_s(error: Exception, kind: Kind) -> float | None:
     if banned := _BANNED_UNTIL.search(str(error)):
-        return max((int(banned[1]) - clock.now_ms()) / 1000, 0.0)
+        return min(max((int(banned[1]) - clock.now_ms()) / 1000, 0.0), _LONGEST_BAN_S)
     headers = CIMultiDict(getattr(error, "headers", None) or getattr(_dial(error), "headers", None) or {})
-    if reset_ms := headers.get("X-Bapi-Limit-Reset-Timestamp") if kind == "rate" else None:  # Bybit's
-        return max((int(reset_ms) - clock.now_ms()) / 1000, 0.0)
+    reset_ms = headers.get("X-Bapi-Limit-Reset-Timestamp", "") if kind == "rate" else ""  # Bybit's
+    if _TIME_MS.fullmatch(reset_ms):
+        return bounded((int(reset_ms) - clock.now_ms()) / 1000)
     return retry_after(headers) or _PAUSES_S.get(kind)
 
 

@@ -85,6 +85,7 @@ class Ccxt(Provider):
         self._opened = asyncio.Event()
         self._hub: Subscriber | Follower | None = None
         self._work: asyncio.Task[None] | None = None
+        self._minding: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
         self._up = False
 
@@ -133,6 +134,7 @@ class Ccxt(Provider):
         wanted = self._wanted()
         self._hub = self._hub_for(wanted)
         self._work = asyncio.create_task(self._serve(wanted))
+        self._minding = asyncio.create_task(self._mind_clock())
         opened = asyncio.create_task(self._opened.wait())
         try:
             await asyncio.wait({self._work, opened}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,12 +149,13 @@ class Ccxt(Provider):
     async def disconnect(self) -> None:
         """Close the WebSockets; requests go on."""
         self._up = False
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+        tasks = [task for task in (self._work, self._minding) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if isinstance(self._hub, Subscriber):
             await self._hub.close()
-        self._hub = self._work = None
+        self._hub = self._work = self._minding = None
         await hang_up(self._ex)
 
     async def close(self) -> None:
@@ -172,12 +175,8 @@ class Ccxt(Provider):
         return [bar for bar in await self.latest(key, since_ms) if bar.closed]
 
     async def latest(self, key: Key, since_ms: int) -> list[Bar]:
-        """By REST, one page; without a ``since_ms`` the last closed bar and the forming one."""
-        if since_ms <= 0:
-            return await self._rest.page(key, None, 2)
-        step_ms = timeframe_ms(key.timeframe)
-        missing = (self.now_ms() - since_ms) // step_ms + 2
-        return await self._rest.page(key, since_ms + 1, max(2, min(missing, self._rest.page_size(key))))
+        """By REST, all or a good page; without a ``since_ms`` the last closed bar and the forming one."""
+        return await (self._rest.since(key, since_ms) if since_ms > 0 else self._rest.page(key, None, 2))
 
     async def download_ohlcv(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
         """By REST, page by page."""
@@ -286,6 +285,12 @@ class Ccxt(Provider):
             else:
                 await self._poll(wanted)
         except (Disconnected, ConfigError) as error:
+            self._fail(error)
+
+    async def _mind_clock(self) -> None:
+        try:
+            await self._rest.mind_clock()
+        except ConfigError as error:
             self._fail(error)
 
     def _hub_for(self, wanted: dict[Key, tuple[Market, str]]) -> Subscriber | Follower | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -13,10 +14,10 @@ import ccxt
 from ...bus.messages import Bar
 from ...bus.names import Key, timeframe_ms
 from .. import clock
-from ..budget import Budget
+from ..budget import LOOK, Budget, urgency
 from ..contract import Disconnected, Refused
+from ..venue_clock import VenueClock
 from . import symbols
-from .client import VenueClock
 from .errors import meaning
 from .venues import Venue
 
@@ -24,7 +25,10 @@ T = TypeVar("T")
 BROKEN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What comes of an answer, or of a frame, that is not as documented."""
 _RATE_PAUSE_S = 5.0
+_CLOCK_LOOK_S = 1.0
 _PAGE = 100
+_ENOUGH = 100
+"""So many candles are a good answer to what is new: whoever wants more asks on from there."""
 
 
 class Rest:
@@ -51,15 +55,23 @@ class Rest:
 
         :raises Disconnected: the venue wants to be left alone
         """
-        self.clock = VenueClock()
         if self._ex.has.get("fetchTime") is not True:
             return
-        sent_ms = clock.now_ms()
+        sent_s = clock.monotonic()
         try:
-            self.clock.asked(sent_ms, int(await self._asked(self._ex.fetch_time())), clock.now_ms())
+            self.clock.told(int(await self._asked(self._ex.fetch_time())), sent_s)
         except (Disconnected, Refused, TypeError) as error:
             if isinstance(error, Disconnected) and error.kind in ("rate", "banned", "maintenance"):
                 raise
+
+    async def mind_clock(self) -> None:
+        """Compare the clocks again whenever it is due, until cancelled; a failure is none of the stream's."""
+        urgency.set(LOOK)
+        while True:
+            await asyncio.sleep(max(_CLOCK_LOOK_S / clock.SPEED, 0.1))
+            if self.clock.is_due():
+                with suppress(Disconnected):
+                    await self.compare_clocks()
 
     def market(self, key: Key) -> dict[str, Any]:
         """The market of a stream.
@@ -90,6 +102,24 @@ class Rest:
             raise self._garbled(error) from error
         bars.sort(key=lambda bar: bar.time_ms)
         return [bar for bar in bars if since_ms is None or bar.time_ms >= since_ms]
+
+    async def since(self, key: Key, since_ms: int) -> list[Bar]:
+        """The candles after a time, all of them or a good page of the oldest.
+
+        Many venues answer for a window of time and leave quiet bars out, so that a short answer, or an empty one, only
+        is the end when its window reaches until now.
+        """
+        step_ms, size = timeframe_ms(key.timeframe), self.page_size(key)
+        found: list[Bar] = []
+        at_ms, now_ms = since_ms + 1, self.clock.now_ms()
+        while len(found) < _ENOUGH:
+            limit = max(2, min((now_ms - at_ms) // step_ms + 2, size))
+            page = await self.page(key, at_ms, limit)
+            found += page
+            if at_ms + limit * step_ms > now_ms:
+                break
+            at_ms = page[-1].time_ms + 1 if page else at_ms + (limit - 1) * step_ms  # its edge may not count
+        return found
 
     async def download(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
         """The closed candles of a span, page by page; after an empty page the next one begins where it would end."""

@@ -101,8 +101,11 @@ def main() -> int:
         try:
             checks = asyncio.run(_check(Path(folder), targets, options.minutes, options.keep.resolve(), login))
         except (Fault, TopologyError) as error:
-            print(f"venues.live: {error}", file=sys.stderr)
+            print(f"venues.live: {error}; is the venue reached? The lines above say what failed", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("venues.live: stopped before anything could be compared", file=sys.stderr)
+            return 130
     _print_table(checks)
     print(f"frames and bars are in {options.keep}")
     return int(not checks or not all(check.found.none for check in checks))
@@ -121,7 +124,7 @@ async def _check(
     environment = {**os.environ, **login, "PYNELIVE_CACHE": str(folder / "cache"),
                    "PYTHONPATH": os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH", "")]))}
     sink = '[[sink]]\nname = "recorder"\ntype = "ohlcv"\nstreams = ["*"]\n'
-    head = '[bus]\nname = "live-check"\nrun_dir = "run"\n'
+    head = '[bus]\nname = "live-check"\nrun_dir = "live-check"\n'
     (folder / "topology.toml").write_text(head + "".join(target.toml for target in targets) + sink)
     lived = await _live(folder, targets, minutes, keep, environment)
     checks = []
@@ -156,7 +159,8 @@ async def _live(
         for words in [*(_producing(target, keep) for target in targets), ("pynelive", "run", "recorder")]:
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", *words, env=environment, cwd=folder)
             stack.push_async_callback(_stop, process)
-        async with listen(*streams, bus=RunDir(folder / "run"), timeout_s=_STARTING_S) as heard:
+        print(f"starting; up to {_STARTING_S:.0f} s for the first word of {', '.join(streams)} …", flush=True)
+        async with listen(*streams, bus=RunDir(folder / "live-check"), timeout_s=_STARTING_S) as heard:
             first_ms = clock.now_ms() // _MINUTE_MS * _MINUTE_MS
             lived = Lived(first_ms, first_ms + minutes * _MINUTE_MS, {stream: [] for stream in streams})
             print(f"listening to {', '.join(streams)} …", flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,12 +18,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from pynelive.bus.names import parse_key
+from pynelive.bus.names import Key, parse_key
 from pynelive.bus.rundir import is_held
 from pynelive.bus.topology import ProducerSpec, Topology, read
 from pynelive.producers import clock
@@ -30,7 +31,7 @@ from pynelive.producers.sessions import EPOCH_MS
 
 from . import capitalcom
 from .__main__ import VENUES
-from .client import Lab, lab
+from .client import Lab, TrueBar, lab
 from .faults import Plan
 from .recordings import Difference, Values, difference, recorded
 
@@ -52,7 +53,12 @@ class Served(NamedTuple):
 
     stream: str
     symbol: str
+    timeframe: str
     venue: Lab
+
+    def truth(self, since_ms: int | None = None) -> list[TrueBar]:
+        """Its bars that have closed since the venue's beginning, or a time."""
+        return self.venue.truth(self.symbol, self.timeframe, since_ms)
 
 
 def main() -> int:
@@ -70,7 +76,8 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: stop.set())
         environment = _environment(topology, served)
-        print(f"attach from another terminal with XDG_RUNTIME_DIR={environment['XDG_RUNTIME_DIR']}", flush=True)
+        print(f"attach from another terminal: {_attaching(topology, environment)}", flush=True)
+        _write(environment, topology.run_dir / "environment")
         process = subprocess.Popen(
             [sys.executable, "-m", "pynelive", "up", str(topology.path)], env=environment, start_new_session=True
         )
@@ -84,7 +91,8 @@ def main() -> int:
         code = _ended(process)
         differences = _differences(topology, served, targets)
         _tell(served, differences)
-    return code or int(not all(found.none for found in differences))
+    words = [_word(found) for found in differences]
+    return code or int("NOT EQUAL" in words or "equal" not in words)
 
 
 def _options() -> argparse.Namespace:
@@ -129,13 +137,14 @@ def _serve(topology: Topology, stack: ExitStack, options: argparse.Namespace) ->
     bars = int((options.duration * options.speed / 60) if options.duration else _MINUTES)
     served = []
     for number, spec in enumerate(topology.producers):
-        symbols = dict(_symbols(spec))
+        keys = {key: _key(spec, key) for key in spec.streams}
+        symbols = dict.fromkeys(key.symbol for key in keys.values())
         if _venue(spec) not in VENUES:
             continue  # it needs none, such as the demo
         plan = Plan.random(options.seed + number, options.faults, ["*"], frames=bars * 3, bars=max(bars * 3 // 4, 2))
-        venue = lab(_venue(spec), *symbols.values(), epoch_ms=0, faults=plan.faults)
+        venue = lab(_venue(spec), *symbols, epoch_ms=0, faults=plan.faults)
         stack.enter_context(venue)
-        served += [Served(f"{spec.provider}:{key}", symbol, venue) for key, symbol in symbols.items()]
+        served += [Served(f"{spec.provider}:{text}", *key, venue) for text, key in keys.items()]
     return served
 
 
@@ -150,10 +159,10 @@ def _venue(spec: ProducerSpec) -> str:
     return spec.streams[0].partition(":")[0].lower() if spec.provider == "ccxt" else spec.provider
 
 
-def _symbols(spec: ProducerSpec) -> Iterator[tuple[str, str]]:
-    for key in spec.streams:
-        symbol = parse_key(key).symbol
-        yield key, symbol.partition(":")[2] if spec.provider == "ccxt" else symbol
+def _key(spec: ProducerSpec, text: str) -> Key:
+    """The stream's symbol, as its venue has it, and its timeframe."""
+    key = parse_key(text)
+    return key._replace(symbol=key.symbol.partition(":")[2]) if spec.provider == "ccxt" else key
 
 
 def _environment(topology: Topology, served: Sequence[Served]) -> dict[str, str]:
@@ -168,11 +177,24 @@ def _environment(topology: Topology, served: Sequence[Served]) -> dict[str, str]
         **os.environ, "XDG_RUNTIME_DIR": str(runtime), "PYNELIVE_CACHE": str(topology.run_dir.resolve() / "cache"),
         "LAB_IDENTIFIER": capitalcom.IDENTIFIER, "LAB_PASSWORD": capitalcom.PASSWORD, "LAB_KEY": capitalcom.API_KEY,
     }  # fmt: skip
-    for _, _, venue in served:
-        name = venue.spec.venue.upper()
+    for one in served:
+        name = one.venue.spec.venue.upper()
         path = "/connect" if name == "CAPITALCOM" else ""
-        environment |= {f"LAB_{name}_HTTP": venue.http, f"LAB_{name}_WS": venue.ws + path}
+        environment |= {f"LAB_{name}_HTTP": one.venue.http, f"LAB_{name}_WS": one.venue.ws + path}
     return environment
+
+
+def _attaching(topology: Topology, environment: Mapping[str, str]) -> str:
+    """A command that works wherever it is typed, beside another topology too."""
+    command = Path(sys.executable).with_name("pynelive")
+    runtime = shlex.quote(environment["XDG_RUNTIME_DIR"])
+    return f"XDG_RUNTIME_DIR={runtime} {shlex.quote(str(command))} streams --bus {topology.bus.name}"
+
+
+def _write(environment: Mapping[str, str], path: Path) -> None:
+    """For another shell: where the venues are, and the clock, for downloads and for looking at the faults."""
+    mine = [name for name in environment if name.startswith(("LAB_", "PYNELIVE_", "XDG_RUNTIME"))]
+    path.write_text("".join(f"export {name}={shlex.quote(environment[name])}\n" for name in sorted(mine)))
 
 
 # The end -----------------------------------------------------------------------------------------------------------
@@ -203,7 +225,7 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
 
 def _last_bar(one: Served) -> int:
     """Which bar of the venue has closed last."""
-    bars = one.venue.truth(one.symbol)
+    bars = one.truth()
     return bars[-1].time_ms if bars else 0
 
 
@@ -218,7 +240,7 @@ def _differences(topology: Topology, served: Sequence[Served], targets: Sequence
     found = []
     for one, until_ms in zip(served, targets, strict=True):
         got = _recorded(topology, one)
-        truth = one.venue.truth(one.symbol, since_ms=min(got, default=None))
+        truth = one.truth(min(got, default=None))
         found.append(difference(got, {bar.time_ms: bar[2:] for bar in truth}, until_ms))
     return found
 
@@ -228,7 +250,13 @@ def _tell(served: Sequence[Served], differences: Sequence[Difference]) -> None:
     print(f"{'stream':<32}" + "".join(f"{name:>9}" for name in names))
     for one, found in zip(served, differences, strict=True):
         counts = "".join(f"{count:>9,}" for count in (*found, len(one.venue.fired())))
-        print(f"{one.stream:<32}{counts}  {'equal' if found.none else 'NOT EQUAL'}")
+        print(f"{one.stream:<32}{counts}  {_word(found)}")
+
+
+def _word(found: Difference) -> str:
+    if not (found.bars or found.behind):
+        return "no bar yet"  # of an hour, after a minute
+    return "equal" if found.none else "NOT EQUAL"
 
 
 if __name__ == "__main__":
