@@ -154,13 +154,15 @@ class Ledger:
 
     def _belated(self, bar: Bar) -> None:
         """A bar that is not the latest and was not said, as far as one remembers."""
-        in_hole = any(from_ms < bar.time_ms < behind_ms for from_ms, behind_ms in self._holes.items())
-        if in_hole or bar.time_ms > self.floor_ms:
+        if self._is_in_hole(bar.time_ms) or bar.time_ms > self.floor_ms:
             self.counters["late"] += 1
             self.complain("late", f"the bar of {bar.time_ms} came after later ones; it is said as a revision")
             self._correct(replace(bar, revision=1))
         elif bar.origin != "backfill":  # a venue's answer may begin before what is remembered
             self.reject(bar, "late", "it came long after later bars")
+
+    def _is_in_hole(self, time_ms: int) -> bool:
+        return any(from_ms < time_ms < behind_ms for from_ms, behind_ms in self._holes.items())
 
     def _correct(self, bar: Bar) -> None:
         self._publisher.publish(self.stream, bar)
@@ -185,8 +187,9 @@ class Ledger:
             pass
 
     def _forget(self) -> bool:
-        """The oldest bar, unless it is a stand-in's: the venue's own may still come."""
-        oldest = next((time_ms for time_ms, bar in self._recent.items() if bar.origin != "fallback"), None)
+        """The oldest bar, unless it is a stand-in's or in a hole: the venue's own may still come, or come again."""
+        oldest = next((time_ms for time_ms, bar in self._recent.items()
+                       if bar.origin != "fallback" and not self._is_in_hole(time_ms)), None)
         if len(self._recent) > _STAND_INS:
             oldest = next(iter(self._recent))
         if oldest is not None:
