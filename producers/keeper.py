@@ -75,7 +75,7 @@ class Keeper:
         self._broken: asyncio.Future[None] | None = None
         self._fatal: BaseException | None = None
         self._deaf: Counter[Key] = Counter()
-        self._patient_until_ms = 0
+        self._patient_until_ms = self._connected_ms = 0
 
     async def run(self) -> None:
         """Ask whatever the lanes want to know, until cancelled; raises what publishing the answers raises."""
@@ -99,7 +99,7 @@ class Keeper:
     def connected(self) -> None:
         """``watch`` begins: every lane that has bars already waits for what it has missed."""
         now_ms = self._provider.now_ms()
-        self._connected, self._mute = True, False
+        self._connected, self._mute, self._connected_ms = True, False, now_ms
         self._deaf.clear()
         self._broken = asyncio.get_running_loop().create_future()
         for lane in self._lanes.values():
@@ -205,9 +205,10 @@ class Keeper:
         self._counters["unsaid"] += 1
         heard_ms = max(lane.heard_ms for lane in self._lanes.values())
         now_ms = self._provider.now_ms()
-        if (heard_ms < closed_ms or self._deaf[lane.key] >= _DEAF) and now_ms >= self._patient_until_ms:
+        silent = heard_ms < closed_ms and closed_ms > self._connected_ms
+        if (silent or self._deaf[lane.key] >= _DEAF) and now_ms >= self._patient_until_ms:
             self._patient_until_ms = now_ms + _PATIENT_MS
-            said = "" if heard_ms < closed_ms else f" {lane.key}"
+            said = "" if silent else f" {lane.key}"
             self._break(Disconnected(f"the connection says nothing{said} while the venue goes on", 0.0, "silent"))
 
     def heard(self, key: Key) -> None:

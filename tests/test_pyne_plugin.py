@@ -250,7 +250,7 @@ def test_options_are_the_plugins_own_and_strict(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(TopologyError) as caught:
         venue("BTC", dept=1, spread="wide")
     assert caught.value.problems == ["option 'dept' is unknown: did you mean 'depth'?",
-                                     "option 'spread' must be float, not str"]
+                                     "option 'spread' must be float, not string"]
 
 
 def test_check_makes_the_instances() -> None:

@@ -83,12 +83,15 @@ history = 100
 """
 
 
-def producer(case: Case, at: Lab, streams: Sequence[str]) -> str:
+def producer(case: Case, at: Lab, streams: Sequence[str], grace_s: int) -> str:
     """The table of the producer, which finds its venue in the laboratory."""
     provider = case.stream.partition(":")[0]
     keys = ", ".join(f'"{stream.removeprefix(provider + ":")}"' for stream in streams)
     options = ", ".join(filter(None, [f'url = "{at.http}", ws_url = "{at.ws}{case.path}"', case.options]))
-    return f'[[producer]]\nname = "venue"\nprovider = "{provider}"\nstreams = [{keys}]\noptions = {{ {options} }}\n'
+    # By default live bars wait two minutes for what is missing before them: of the venue's, so two seconds of a machine
+    # that may be busy; and a close may be three seconds late, of which a thousand that come together make 150 ms.
+    return (f'[[producer]]\nname = "venue"\nprovider = "{provider}"\nstreams = [{keys}]\noptions = {{ {options} }}\n'
+            f"quality = {{ hold_s = 6000, grace_s = {grace_s} }}\n")
 
 
 class Run:
@@ -135,9 +138,11 @@ class Run:
 
 
 @contextmanager
-def up(folder: Path, case: Case, at: Lab, more: str = "", streams: Sequence[str] = ()) -> Iterator[Run]:
+def up(
+    folder: Path, case: Case, at: Lab, more: str = "", streams: Sequence[str] = (), grace_s: int = 3
+) -> Iterator[Run]:
     """A producer of these streams, and more, on a venue of the laboratory."""
-    bench = Bench(folder, producer(case, at, streams or [case.stream]) + more.replace("STREAM", case.stream))
+    bench = Bench(folder, producer(case, at, streams or [case.stream], grace_s) + more.replace("STREAM", case.stream))
     with running(bench, **at.env) as process:
         yield Run(at, bench, process)
 
@@ -329,7 +334,7 @@ def test_a_thousand_streams_of_one_process(tmp_path: Path) -> None:
     symbols = names(1000)
     with (
         lab("binance", *symbols, speed=20) as at,
-        up(tmp_path, BINANCE, at, streams=streams_of(symbols)) as run,
+        up(tmp_path, BINANCE, at, streams=streams_of(symbols), grace_s=30) as run,
     ):
         later(lambda: min(bars_said(run), default=0) >= 2)
         counters = run.counters()
