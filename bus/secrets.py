@@ -96,15 +96,3 @@ def redacted(value: Any) -> Any:
         case list() | tuple():
             return [redacted(item) for item in value]
     return value
-
-
-def secrets_in(value: Any) -> list[str]:
-    """Every secret in the value, for those who have to keep them out of a text."""
-    match value:
-        case Secret():
-            return [str.__str__(value)] if value else []
-        case dict():
-            return [found for item in value.values() for found in secrets_in(item)]
-        case list() | tuple():
-            return [found for item in value for found in secrets_in(item)]
-    return []

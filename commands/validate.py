@@ -15,7 +15,7 @@ from ..bus.errors import Fault, TopologyError
 from ..bus.names import Key, parse_key
 from ..bus.ohlcv import ohlcv_path
 from ..bus.plugins import configure, names
-from ..bus.secrets import Secret, secrets_in
+from ..bus.secrets import Secret, without_secrets
 from ..bus.tables import nearest
 from ..bus.topology import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, Topology, place, read
 from ..producers.contract import ConfigError
@@ -62,7 +62,7 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool, accounts: dict[
             case RunnerSpec():
                 _check_runner(spec)
     except (TopologyError, ConfigError) as error:
-        return [_without_secrets(problem, spec.options) for problem in error.problems]
+        return [without_secrets(problem) for problem in error.problems]
     except Fault as fault:
         return [str(fault)]
     return []
@@ -83,7 +83,7 @@ def _check_producer(topology: Topology, spec: ProducerSpec, thorough: bool) -> s
     except (TopologyError, ConfigError) as error:
         unread = [text for text in spec.streams if not _parsed(text)]  # what follows from them is no other fault
         problems = [problem for problem in error.problems if not any(f"'{text}'" in problem for text in unread)]
-        raise TopologyError([_without_secrets(problem, options) for problem in problems]) from None
+        raise TopologyError(problems) from None
     if thorough:
         made.check()
     return made.account
@@ -117,9 +117,3 @@ def _same_file(topology: Topology) -> Iterator[str]:
             mine = f"'{stream}' of {place(spec)}"
             if (owner := owners.setdefault(path, mine)) != mine:
                 yield f"{place(spec)}, streams: '{stream}' would be written to {path}, where {owner} is"
-
-
-def _without_secrets(fault: str, options: object) -> str:
-    for secret in secrets_in(options):
-        fault = fault.replace(secret, "***")
-    return fault

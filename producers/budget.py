@@ -44,8 +44,6 @@ class Budget:
         self._queue: list[tuple[int, int, float, asyncio.Future[None]]] = []
         self._numbers = count()
         self._pump: asyncio.Task[None] | None = None
-        self.used = 0.0
-        """Weight spent since the start."""
 
     async def spend(self, weight: float = 1.0) -> None:
         """Wait until a request of this weight may be sent, and count it."""
@@ -94,7 +92,6 @@ class Budget:
 
     def _charge(self, weight: float) -> None:
         now = clock.monotonic()
-        self.used += weight
         for i, spent in enumerate(self._spent):
             spent.append((now, weight))
             self._sums[i] += weight
