@@ -23,7 +23,7 @@ def make_bar(number: int, **changes: object) -> Bar:
     )  # type: ignore[arg-type]
 
 
-async def wait_until(happened: Callable[[], bool], timeout_s: float = 20.0) -> None:
+async def wait_until(happened: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Return as soon as it has happened; fail when it has not for too long."""
     async with asyncio.timeout(timeout_s):
         while not happened():  # noqa: ASYNC110 - any condition at all is waited for

@@ -212,11 +212,11 @@ async def test_declared_consumers_hold_back_a_source_without_a_clock(tmp_path: P
         taken = Taken(run, [STREAM], consumer="recorder")
         await wait_until(lambda: len(taken.closed()) == 500)
         taken.subscriber.ack({STREAM: (publisher.epoch, 480)})
-        await asyncio.wait_for(room, 5)
+        await asyncio.wait_for(room, 60)
         drained = asyncio.ensure_future(publisher.drained())
         taken.subscriber.ack({STREAM: (publisher.epoch, 501)})
-        await asyncio.wait_for(drained, 5)
-        await asyncio.wait_for(taken.subscriber.finish(), 5)
+        await asyncio.wait_for(drained, 60)
+        await asyncio.wait_for(taken.subscriber.finish(), 60)
         for one in (bystander, taken):
             await one.subscriber.close()
 
@@ -300,7 +300,7 @@ async def test_an_ack_of_an_older_epoch_counts_for_nothing(tmp_path: Path) -> No
     taken = Taken(run, [STREAM], consumer="recorder", acks=True)
     async with publishing(run, consumers={"recorder": [STREAM]}) as publisher:
         publisher.publish(STREAM, *map(make_bar, range(500)))
-        await asyncio.wait_for(publisher.drained(), 5)
+        await asyncio.wait_for(publisher.drained(), 60)
         folder = publisher.journal.folder
     for path in folder.glob("*.seg"):
         path.unlink()

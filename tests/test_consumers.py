@@ -17,5 +17,5 @@ async def test_who_is_declared_later_is_waited_for_and_who_is_forgotten_is_not()
     assert consumers.durable() == {"x": 0, "y": 0}
     consumers.forget("b")
     consumers.acknowledge("a", {"y": 5})
-    await asyncio.wait_for(consumers.moved(), 1)
+    await asyncio.wait_for(consumers.moved(), 60)
     assert consumers.outstanding(heads) == 0

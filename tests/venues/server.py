@@ -301,9 +301,9 @@ class Venue:
         return cut
 
     def revise(self, channel: Channel, factor: float, told: bool) -> None:
-        """Change the market's last closed bar, and say so on the channel if it is told."""
+        """Change the last closed bar that the channel has come to, and say so there if it is told."""
         market = channel.market
-        revised = market.revise(self.now_ms(), factor)
+        revised = market.revise(self.now_ms() if channel.kind == "trades" else channel.open_ms, factor)
         if revised is not None and told:
             open_ms = market.opens_ms(channel.timeframe, revised.time_ms)
             row, closed = market.since(channel.timeframe, open_ms, self.now_ms())[0]

@@ -27,8 +27,8 @@ async def emit(venue: Venue, channel: Channel, now_ms: int) -> None:
             await _say(venue, channel, venue.trade_frames(channel, trades), None, False)
         return
     for row, closed in market.since(channel.timeframe, channel.open_ms, now_ms):
-        await _say(venue, channel, venue.frames(channel, row, closed), row, closed)
         channel.open_ms = market.closes_ms(channel.timeframe, row.time_ms) if closed else row.time_ms
+        await _say(venue, channel, venue.frames(channel, row, closed), row, closed)
     channel.due_ms = now_ms + timeframe_ms(market.timeframe) // venue.spec.ticks // 2
 
 
