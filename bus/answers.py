@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from .publisher import Publisher
 
 
+_LARGEST_REPLY = 16 << 20
+
+
 def answer_info(publisher: Publisher) -> Welcome:
     """Everything that somebody must know before he subscribes."""
     readers, outs = publisher.readers, publisher.outs.values()
@@ -43,7 +46,7 @@ def _stream_info(out: Out, subscribers: int) -> StreamInfo:
 
 def answer_replay(journal: Journal, request: Replay) -> Replayed:
     """The asked records, in the order of the request, until ``max_bytes`` are full; the rest is asked for again."""
-    budget = request.max_bytes
+    budget = min(request.max_bytes, _LARGEST_REPLY)
     spans: dict[str, Span] = {}
     records: list[bytes | memoryview] = []
     numbers: dict[int, str] = {}

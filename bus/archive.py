@@ -11,7 +11,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .asker import Questions
 from .errors import Fault, Hopeless
@@ -19,6 +19,9 @@ from .messages import Bar, Message
 from .wire import Bars, Fetch, History, Names, Reply, Symbols, decode, encode
 
 log = logging.getLogger("pynelive")
+
+MOST_HISTORY: Final = 500_000
+"""Bars that are had at once; more of a year of minutes than anybody warms up with."""
 
 HistorySource = Callable[[str, int, int, int], Awaitable[list[Bar]]]
 """Given a stream, a count and two times (ms): the last so many closed bars after the one and before the other."""
@@ -81,7 +84,8 @@ class Desk:
         if isinstance(request, History):
             if self._older is None:
                 return Bars(request.request, encode([]))
-            bars = await self._older(request.stream, request.count, request.after_ms, request.before_ms)
+            count = min(max(request.count, 0), MOST_HISTORY)
+            bars = await self._older(request.stream, count, request.after_ms, request.before_ms)
             return Bars(request.request, encode(bars))
         if self._archive is None:
             raise Hopeless(f"'{self._name}' has no venue to ask")

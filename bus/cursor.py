@@ -17,7 +17,7 @@ class Cursor:
     """
 
     __slots__ = (
-        "begun", "chosen", "ended_at", "epoch", "head", "held", "instrument", "joined", "known_ms", "last", "live",
+        "asked", "begun", "chosen", "ended_at", "epoch", "head", "held", "instrument", "joined", "known_ms", "last", "live",
         "missing", "next", "patience_until", "start", "state", "stream", "time_ms", "topic", "tries",
     )  # fmt: skip
 
@@ -28,6 +28,8 @@ class Cursor:
         self.epoch = 0
         self.next = -1
         self.head = 0
+        self.asked = -1
+        """The head that was known when the journal was asked last."""
         self.start: Start | None = None
         """Where to begin, until the first replay has told the seq."""
         self.chosen = Start()
@@ -96,6 +98,11 @@ class Cursor:
         """What to ask for."""
         return self.start if self.start is not None else Start(seq=self.next)
 
+    def learn_head(self, head: int) -> bool:
+        """Take the journal's word on where the stream ends; False if it refutes what was heard before it was asked."""
+        heard, self.head = self.head, head if self.head <= self.asked else max(self.head, head)
+        return self.head >= heard
+
     def note(self, messages: list[Message]) -> None:
         """Remember what was delivered last."""
         for message in messages:
@@ -135,7 +142,7 @@ class Cursor:
             self.start = Start(from_ms=self.time_ms) if by_time else self.chosen
             self.known_ms = self.time_ms if by_time else 0
             self.missing = 0
-            self.next = -1
+            self.next = self.asked = -1
             self.head = 0
             self.live = False
             self.held = None

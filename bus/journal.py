@@ -22,7 +22,7 @@ import msgspec
 from .errors import Fault
 from .segments import HEADER_SIZE, Segment, boot_id
 from .track import Track
-from .wire import RECORD, Malformed, Record, read_record, write_record
+from .wire import RECORD, Record, read_record, write_record
 
 log = logging.getLogger("pynelive")
 _FIRST_SEGMENT = 256 << 10
@@ -30,6 +30,7 @@ _LARGEST_SEGMENT = 64 << 20
 _TABLE = 0
 _SEARCH = 1 << 20
 """How far a whole record is looked for behind a damaged one."""
+_MOST_STREAMS = 1 << 20
 _LENGTH = struct.Struct("<I")
 _table_decoder = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int, bytes]])
 
@@ -52,6 +53,7 @@ class Journal:
         self.segments: list[Segment] = []
         self.epoch = 0
         self.damaged = 0
+        self._doubtful = False
         self._by_number: dict[int, Segment] = {}
         self._unsynced: list[Segment] = []
         if not read_only:
@@ -72,7 +74,7 @@ class Journal:
             self._add(segment)
             self._index(segment)
             self.epoch = segment.head.epoch
-            if not read_only and segment.size > segment.end:
+            if not (read_only or self._doubtful) and segment.size > segment.end:
                 segment.seal()
 
     def _add(self, segment: Segment) -> None:
@@ -86,6 +88,7 @@ class Journal:
             if record is None:
                 skipped = _skip_damage(view, at)
                 if skipped is None:
+                    self._doubtful = any(view[at : at + 8])
                     break
                 self.damaged += 1
                 log.warning("%s: a damaged record at byte %d is left out", segment.path, at)
@@ -104,6 +107,9 @@ class Journal:
             self.damaged += 1
             return
         track = self.tracks[name]
+        if record.seq < track.head:  # said before: it stands in the wrong place
+            self.damaged += 1
+            return
         if record.seq != track.head:  # a damaged record is missing before this one
             track.forget(len(track.seqs))
         if record.seq == 0:
@@ -113,13 +119,17 @@ class Journal:
     def _read_table(self, record: Record) -> None:
         try:
             rows = _table_decoder.decode(record.payload)
-        except msgspec.MsgspecError as error:
-            raise Malformed(str(error)) from None
+        except msgspec.MsgspecError:
+            self.damaged += 1
+            return
         for name, number, head, bars, time_ms, opening in rows:
             track = self.tracks.get(name)
             if track is None:
                 track = self.tracks[name] = Track(name, number, head, bars, time_ms)
                 self.names[number] = name
+            elif head > track.head:  # what came before is damaged
+                track.forget(len(track.seqs))
+                track.head, track.bars, track.time_ms = head, bars, time_ms
             track.opening = opening or track.opening
 
     def _begin(self) -> None:
@@ -130,6 +140,9 @@ class Journal:
         elif not last.clean and last.boot != boot_id():
             self.epoch = max(time.time_ns(), self.epoch + 1)
             log.warning("%s: the machine went down without a clean close; a new epoch begins", self.folder)
+        elif self._doubtful:  # it was whole once, so it may have been sent, and its numbers would be given again
+            self.epoch = max(time.time_ns(), self.epoch + 1)
+            log.warning("%s: the last record is damaged; a new epoch begins", self.folder)
         self._roll(0)
         self.sync()()  # before anything is published: a file that is not there after a power loss had said nothing
 
@@ -324,8 +337,8 @@ def _may_begin(view: memoryview, at: int) -> bool:
     """Whether a record could stand here; cheap, as every byte is asked."""
     if at + RECORD.size > len(view):
         return False
-    (size,) = _LENGTH.unpack_from(view, at)
-    return bool(0 < size <= len(view) - at - RECORD.size)
+    size, _, stream, count, bars, _, _ = RECORD.unpack_from(view, at)
+    return bool(0 < size <= len(view) - at - RECORD.size and bars <= count and stream < _MOST_STREAMS)
 
 
 def _sync_folder(folder: Path) -> None:

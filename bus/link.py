@@ -16,6 +16,7 @@ import time
 from .asker import PATIENCE_S, Asker
 from .cursor import Cursor
 from .discovery import Announcement
+from .errors import Fault
 from .repair import Repair
 from .sockets import Reader, connect_sub, subscribe
 from .taker import Taker
@@ -33,6 +34,7 @@ from .wire import (
     Welcome,
     decode,
     decode_heads,
+    fits,
     heartbeat_topic,
     join_topic,
     parse_frame,
@@ -161,8 +163,12 @@ class Link:
         self.welcome = welcome
         self._heard = time.monotonic()
         self._heartbeat_s = welcome.heartbeat_s
-        if welcome.pub != self._pub_endpoint:
-            self._connect(welcome.pub)
+        try:
+            if welcome.pub != self._pub_endpoint:
+                self._connect(welcome.pub)
+        except Fault:
+            self.counters["malformed"] += 1
+            return
         self.epoch = welcome.epoch
         for stream in welcome.streams:
             if stream.name not in self.cursors and self._taker.wanted(stream.name):
@@ -178,9 +184,10 @@ class Link:
         self._prove_subscriptions()
 
     def _connect(self, pub: str) -> None:
+        socket = connect_sub(pub)
         if self._sub:
             self._sub.close()
-        self._sub_socket = connect_sub(pub)
+        self._sub_socket = socket
         self._sub = Reader(self._sub_socket, self._on_frame)
         self._sub.paused = self._paused
         self._pub_endpoint = pub
@@ -244,10 +251,10 @@ class Link:
         except Malformed:
             self.counters["malformed"] += 1
             return
+        if not fits(flags, count, messages):
+            self.counters["malformed"] += 1
+            return
         if flags & LATEST == 0:
-            if len(messages) != count:
-                self.counters["malformed"] += 1
-                return
             cursor.next = seq + count
             if cursor.next > cursor.head:
                 cursor.head = cursor.next

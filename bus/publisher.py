@@ -74,7 +74,6 @@ class Publisher:
         self.heartbeat_s = HEARTBEAT_S
         self.consumers = Consumers(consumers or {})
         self.outs: dict[str, Out] = {}
-        self.subscribers = 0
         self.readers: dict[bytes, int] = {}
         """How many subscribe to a topic."""
         self.malformed = 0
@@ -167,6 +166,11 @@ class Publisher:
     def epoch(self) -> int:
         """The epoch of all seqs of this publisher."""
         return self.journal.epoch
+
+    @property
+    def subscribers(self) -> int:
+        """How many follow this publisher."""
+        return self.readers.get(heartbeat_topic(self.name), 0)
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
@@ -262,12 +266,17 @@ class Publisher:
 
     def _on_subscription(self, data: bytes) -> None:
         subscribed, topic = data[:1] == b"\x01", data[1:]
-        if topic.startswith(b"hb/"):
-            self.subscribers += 1 if subscribed else -1
-        elif topic.startswith(b"b1/"):
-            self.readers[topic] = self.readers.get(topic, 0) + (1 if subscribed else -1)
+        if data[:1] not in (b"\x00", b"\x01"):
+            self.malformed += 1
+        elif topic.startswith((b"hb/", b"b1/")):
+            self._count_reader(topic, 1 if subscribed else -1)
         elif subscribed and topic.startswith(b"j/"):
             self._send_heads(topic, {stream: out.track.head for stream, out in self.outs.items()})
+
+    def _count_reader(self, topic: bytes, change: int) -> None:
+        count = self.readers.pop(topic, 0) + change
+        if count > 0:
+            self.readers[topic] = count
 
     def _on_request(self, asker: bytes, data: bytes) -> None:
         try:
@@ -290,7 +299,10 @@ class Publisher:
         self._requests.poke()
 
     def _on_ack(self, asker: bytes, ack: Ack) -> None:
-        if ack.epoch == self.journal.epoch:
+        heads = self.heads()
+        if any(not 0 <= seq <= heads.get(stream, 0) for stream, seq in ack.durable.items()):
+            self.malformed += ack.epoch == self.journal.epoch
+        elif ack.epoch == self.journal.epoch:
             self.consumers.acknowledge(ack.consumer, ack.durable)
         if ack.final:
             self._reply(asker, Acked(self.journal.epoch))

@@ -6,15 +6,15 @@ import logging
 import time
 from typing import Final
 
+from .archive import MOST_HISTORY
 from .asker import Asker
 from .cursor import Cursor
 from .messages import Bar, Message
 from .taker import Taker
-from .wire import Bars, History, Malformed, Replay, Replayed, Span, Start, decode, read_record
+from .wire import LATEST, Bars, History, Malformed, Replay, Replayed, Span, Start, decode, fits, read_record
 
 log = logging.getLogger("pynelive")
 _STREAMS_A_REQUEST: Final = 256
-_MOST_HISTORY: Final = 500_000
 
 
 class Repair:
@@ -53,6 +53,8 @@ class Repair:
             elif len(wants) < _STREAMS_A_REQUEST:
                 wants[cursor.stream] = cursor.where()
         if wants and not self._asker.busy:
+            for stream in wants:
+                self._cursors[stream].asked = self._cursors[stream].head
             self._asker.ask(Replay(self._asker.number(), wants))
 
     def _ask_history(self, cursor: Cursor) -> None:
@@ -82,7 +84,8 @@ class Repair:
             self.deliver_from(cursor, record.seq, record.messages, record.payload)
 
     def _on_span(self, cursor: Cursor, span: Span) -> None:
-        cursor.head = max(cursor.head, span.head)
+        if not cursor.learn_head(span.head):
+            self._counters["malformed"] += 1  # the frame or heartbeat that said so
         if span.truncated:
             self._counters["truncated"] += 1
             log.error(
@@ -90,7 +93,7 @@ class Repair:
                 cursor.stream,
                 span.start,
             )
-            span = Span(span.start, span.head, True, _MOST_HISTORY)
+            span = Span(span.start, span.head, True, MOST_HISTORY)
         if cursor.start is not None or span.truncated:
             cursor.missing = span.missing if cursor.instrument else 0
             cursor.start = None
@@ -99,7 +102,10 @@ class Repair:
     def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: memoryview) -> None:
         """Deliver what is new of ``count`` messages that begin at ``seq``."""
         try:
-            messages = cursor.unseen(decode(payload)[cursor.next - seq :])
+            messages = decode(payload)
+            if not (fits(0, count, messages) if count else fits(LATEST, 1, messages)):
+                raise Malformed("they are not what their header says")
+            messages = cursor.unseen(messages[cursor.next - seq :])
         except Malformed as error:
             self._counters["malformed"] += 1
             log.error("%s: messages %d to %d cannot be read: %s", cursor.stream, seq, seq + count - 1, error)

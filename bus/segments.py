@@ -80,7 +80,7 @@ class Segment:
         fd = os.open(path, os.O_RDWR)
         size = os.fstat(fd).st_size
         data = os.pread(fd, _HEADER.size, 0)
-        if size < HEADER_SIZE or data[:4] == bytes(4):
+        if size < HEADER_SIZE or (data[:4] == bytes(4) and _is_blank(fd, size)):
             os.close(fd)
             return None
         magic, version, clean, epoch, boot, created_ms = _HEADER.unpack(data)
@@ -115,6 +115,10 @@ class Segment:
         """Close and delete the file."""
         self.path.unlink(missing_ok=True)
         self.close()
+
+
+def _is_blank(fd: int, size: int) -> bool:
+    return not any(os.pread(fd, 1 << 20, at).strip(b"\0") for at in range(0, size, 1 << 20))
 
 
 def _reserve(fd: int, size: int) -> None:

@@ -64,10 +64,10 @@ def refuse_remote(endpoint: str) -> None:
 
     :raises Fault: the address could be reached from elsewhere
     """
-    parts = urlsplit(endpoint)
-    if parts.scheme == "ipc":
-        return
     try:
+        parts = urlsplit(endpoint)
+        if parts.scheme == "ipc":
+            return
         loopback = parts.scheme == "tcp" and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         loopback = False
@@ -139,8 +139,7 @@ def connect_sub(endpoint: str) -> zmq.Socket[bytes]:
         zmq.SUB, RCVHWM=_HIGH_WATER, SNDHWM=0, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500,
         MAXMSGSIZE=_LARGEST_FRAME,
     )  # fmt: skip
-    socket.connect(endpoint)
-    return socket
+    return _connect(socket, endpoint)
 
 
 def connect_dealer(endpoint: str) -> zmq.Socket[bytes]:
@@ -152,7 +151,15 @@ def connect_dealer(endpoint: str) -> zmq.Socket[bytes]:
     socket = _socket(
         zmq.DEALER, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500, MAXMSGSIZE=_LARGEST_FRAME, LINGER=500
     )
-    socket.connect(endpoint)
+    return _connect(socket, endpoint)
+
+
+def _connect(socket: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
+    try:
+        socket.connect(endpoint)
+    except (zmq.ZMQError, UnicodeEncodeError) as error:
+        socket.close()
+        raise Fault(f"{endpoint} is no address to connect to: {error}") from None
     return socket
 
 
@@ -221,7 +228,7 @@ class Reader:
 
 
 class RouterReader(Reader):
-    """A reader of a ROUTER: ``handle_from(asker, data)``; what is not exactly two parts is dropped."""
+    """A reader of a ROUTER: ``handle_from(asker, data)``; what is not exactly two parts comes as no data."""
 
     def __init__(self, socket: zmq.Socket[bytes], handle_from: Callable[[bytes, bytes], None]) -> None:
         self._handle_from = handle_from
@@ -231,8 +238,7 @@ class RouterReader(Reader):
         parts: list[bytes] = []
         while self._socket.getsockopt(zmq.RCVMORE):
             parts.append(self._socket.recv(zmq.NOBLOCK))
-        if len(parts) == 1:
-            self._handle_from(asker, parts[0])
+        self._handle_from(asker, parts[0] if len(parts) == 1 else b"")
 
 
 def subscribe(socket: zmq.Socket[bytes], topic: bytes, stop: bool = False) -> None:

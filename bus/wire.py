@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from .messages import Instrument, Message
+from .messages import Bar, Instrument, Message
 
 _T = TypeVar("_T")
 VERSION: Final = 1
@@ -38,6 +38,8 @@ _pack_commit: Final = _COMMIT.pack_into
 pack_header: Final = HEADER.pack
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[list[Message]]] = msgspec.msgpack.Decoder(list[Message])
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises of bytes that are none of ours; the last one of arrays within arrays within arrays."""
 
 
 class Frame(NamedTuple):
@@ -82,8 +84,17 @@ def decode(payload: bytes | memoryview) -> list[Message]:
     """
     try:
         return _decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(str(error)) from None
+
+
+def fits(flags: int, count: int, messages: Sequence[Message]) -> bool:
+    """Whether messages are what their header says: so many numbered ones, or a forming bar alone."""
+    if not messages or len(messages) != count:
+        return False
+    last = messages[-1]
+    forming = type(last) is Bar and not last.closed
+    return forming is (flags & LATEST != 0) and (count == 1 or not forming)
 
 
 def parse_frame(data: bytes) -> Frame:
@@ -314,7 +325,7 @@ def _call(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
         )
     try:
         return decoder.decode(memoryview(data)[1:])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(str(error)) from None
 
 
@@ -327,5 +338,5 @@ def decode_heads(payload: bytes | memoryview) -> dict[str, int]:
     """:raises Malformed: not a heartbeat's payload"""
     try:
         return _heads.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise Malformed(str(error)) from None
