@@ -8,7 +8,7 @@ from . import wire
 from .journal import Journal
 from .messages import Bar, Executed, Instrument, Message
 from .track import Track
-from .wire import Replay, Replayed, Span, Start, StreamInfo, Welcome, decode
+from .wire import Info, Replay, Replayed, Span, Start, StreamInfo, Welcome, decode
 
 if TYPE_CHECKING:
     from .outgoing import Out
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LARGEST_REPLY = 16 << 20
 
 
-def answer_info(publisher: Publisher) -> Welcome:
+def answer_info(publisher: Publisher, request: Info) -> Welcome:
     """Everything that somebody must know before he subscribes."""
     readers, outs = publisher.readers, publisher.outs.values()
     streams = [_stream_info(out, readers.get(out.topic, 0)) for out in outs if out.track.head]
@@ -32,6 +32,7 @@ def answer_info(publisher: Publisher) -> Welcome:
         streams,
         lags,
         publisher.subscribers,
+        publisher.peers.listed() if request.peers else [],
     )
 
 

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from typing import Final
 
 from .errors import Hopeless
+from .reports import Report
 from .sockets import Reader, connect_dealer, send
+from .versions import Refused, advice
 from .wire import (
+    VERSION,
     Ack,
     Acked,
     Bars,
@@ -43,7 +46,7 @@ class Asker:
     """The DEALER of a link.
 
     :param control: the publisher's ROUTER
-    :param answered: gets every reply that fits what was asked, and every ``Acked``
+    :param answered: gets every reply that fits what was asked, every ``Acked``, and a ``Refused``
     """
 
     def __init__(self, control: str, answered: Callable[[Reply], None]) -> None:
@@ -78,9 +81,9 @@ class Asker:
         self._deadline = time.monotonic() + patience
         self._send(request)
 
-    def say(self, ack: Ack) -> None:
+    def say(self, what: Ack | Report) -> None:
         """Say something that is not waited on."""
-        self._send(ack)
+        self._send(what)
 
     def _send(self, request: Request) -> None:
         send(self._socket, encode_call(request))
@@ -109,7 +112,9 @@ class Asker:
         except Malformed:
             self.malformed += 1
             return
-        if not isinstance(reply, Acked):
+        if isinstance(reply, Refused):
+            self._deadline = 0.0  # it would refuse again
+        elif not isinstance(reply, Acked):
             if type(reply) is not _ANSWERS.get(type(self.asked)):
                 return
             if isinstance(reply, Replayed | Bars | Names) and reply.request != self._number:
@@ -133,7 +138,7 @@ class Questions:
     async def ask(self, question: Callable[[int], Request]) -> Reply:
         """The answer to a question, which is made with its number.
 
-        :raises Hopeless: the publisher has ended
+        :raises Hopeless: the publisher has ended, or speaks another version
         """
         self._answer = asyncio.get_running_loop().create_future()
         self._asker.ask(question(self._asker.number()))
@@ -142,7 +147,10 @@ class Questions:
             if not (self._answer.done() or self._alive()):
                 raise Hopeless(f"'{self._name}' has ended while it was asked: start again")
             self._asker.tick()
-        return self._answer.result()
+        reply = self._answer.result()
+        if isinstance(reply, Refused):
+            raise Hopeless(advice(self._name, reply.versions, VERSION))
+        return reply
 
     def close(self) -> None:
         """Close the connection."""

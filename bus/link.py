@@ -18,8 +18,10 @@ from .cursor import Cursor
 from .discovery import Announcement
 from .errors import Fault
 from .repair import Repair
+from .reports import Reporter
 from .sockets import Reader, connect_sub, subscribe
 from .taker import Taker
+from .versions import Refused, advice
 from .wire import (
     HEADER,
     LATEST,
@@ -29,6 +31,7 @@ from .wire import (
     Bars,
     Info,
     Malformed,
+    OtherVersion,
     Replayed,
     Reply,
     Welcome,
@@ -56,6 +59,8 @@ class Link:
         """The publisher's last account of itself."""
         self.counters = {"gaps": 0, "repairs": 0, "duplicates": 0, "malformed": 0, "truncated": 0}
         self.acked = asyncio.Event()
+        self.refused = ""
+        """Why this publisher cannot be followed: it is of another version."""
         self._taker = taker
         self._by_topic: dict[bytes, Cursor] = {}
         self._sub: Reader | None = None
@@ -69,6 +74,8 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
         self._away = False
+        self._warned = False
+        self._reporter = Reporter()
         self._asker = Asker(announcement.control, self._on_reply)
         self._historian = Asker(announcement.control, self._on_reply)
         self._repair = Repair(self._asker, self._historian, taker, self.cursors, self.counters)
@@ -80,13 +87,14 @@ class Link:
         """The publisher is back, maybe elsewhere: greet it anew; what was delivered stays delivered."""
         self.announcement = announcement
         self.acked.clear()
+        self.refused, self._warned = "", False
         self._asker.reconnect(announcement.control)
         self._historian.reconnect(announcement.control)
         self.greet()
 
-    def greet(self) -> None:
-        """Ask the publisher what it has."""
-        self._asker.ask(Info())
+    def greet(self, peers: bool = False) -> None:
+        """Ask the publisher what it has; with ``peers`` also who follows it."""
+        self._asker.ask(Info(peers))
 
     def close(self) -> None:
         """Leave without a trace."""
@@ -121,6 +129,8 @@ class Link:
 
     def tick(self) -> None:
         """Called some twenty times a second: ask again what was not answered, and say when the publisher is away."""
+        if self.refused:
+            return
         if self.silent is not self._away:
             self._away = not self._away
             log.warning("'%s' %s", self.name, "is silent; waiting for it to come back" if self._away else "is back")
@@ -134,7 +144,13 @@ class Link:
 
     def ack(self, consumer: str, durable: dict[str, int], final: bool = False) -> None:
         """Say what is on disk."""
-        self._asker.say(Ack(consumer, self.epoch, durable, final))
+        if not self.refused:
+            self._asker.say(Ack(consumer, self.epoch, durable, final))
+
+    def report(self, name: str) -> None:
+        """Say who follows this publisher, and how that goes."""
+        if self.cursors and not self.refused:
+            self._asker.say(self._reporter.report(name, self.epoch, self.cursors.values(), self.counts()))
 
     def _catch_up(self) -> None:
         if not (self._join or self._paused) and self._pub_endpoint:
@@ -149,7 +165,19 @@ class Link:
             self._on_replayed(reply)
         elif type(reply) is Bars:
             self._repair.on_bars(reply)
+        elif type(reply) is Refused:
+            self.refused = self._warn(*reply.versions)
+            self.acked.set()  # it will never hear of it
+            return
         self._catch_up()
+
+    def _warn(self, *versions: int) -> str:
+        """Say once that the publisher is of another version."""
+        sentence = advice(self.name, versions, VERSION)
+        if not self._warned:
+            self._warned = True
+            log.error("%s", sentence)
+        return sentence
 
     def _on_replayed(self, reply: Replayed) -> None:
         if reply.epoch == self.epoch:
@@ -267,6 +295,7 @@ class Link:
         """Not the next one: known, too early, of another epoch, or of another version."""
         if version != VERSION:
             self.counters["malformed"] += 1
+            self._warn(version)
         elif epoch != cursor.epoch:
             self._greet_again()
         elif flags & LATEST and seq == cursor.next and cursor.missing and cursor.settled:
@@ -283,8 +312,10 @@ class Link:
         try:
             frame = parse_frame(data)
             heads = decode_heads(frame.payload)
-        except Malformed:
+        except Malformed as error:
             self.counters["malformed"] += 1
+            if isinstance(error, OtherVersion):
+                self._warn(error.version)
             return
         self._heard = time.monotonic()
         if frame.epoch != self.epoch:
@@ -295,7 +326,7 @@ class Link:
             self._take_heads(heads)
 
     def _greet_again(self) -> None:
-        if not (self._asker.busy and isinstance(self._asker.asked, Info)):
+        if not (self.refused or (self._asker.busy and isinstance(self._asker.asked, Info))):
             self.greet()
 
     def _take_heads(self, heads: dict[str, int]) -> None:

@@ -21,9 +21,11 @@ from .errors import Fault
 from .journal import Journal
 from .messages import Bar, Message
 from .outgoing import Out
+from .reports import Peers, Report
 from .rundir import RunDir
 from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, clear, endpoint_of, own_endpoint, send
 from .topology import JournalSpec
+from .versions import Refused
 from .wire import (
     LATEST,
     VERSION,
@@ -33,6 +35,7 @@ from .wire import (
     History,
     Info,
     Malformed,
+    OtherVersion,
     Replay,
     Reply,
     Symbols,
@@ -77,6 +80,7 @@ class Publisher:
         self.readers: dict[bytes, int] = {}
         """How many subscribe to a topic."""
         self.malformed = 0
+        self.peers = Peers()
         self._run = run
         self._spec = journal
         self._desk = Desk(name, history, self._reply)
@@ -281,16 +285,20 @@ class Publisher:
     def _on_request(self, asker: bytes, data: bytes) -> None:
         try:
             request = decode_request(data)
-        except Malformed:
+        except Malformed as error:
             self.malformed += 1
+            if isinstance(error, OtherVersion):
+                self._reply(asker, Refused(self.name, [VERSION]))
             return
         if type(request) is Replay:
             self._reply(asker, answer_replay(self.journal, request))
         elif type(request) is Info:
             self._end_of_turn()  # a stream that is told has said its instrument
-            self._reply(asker, answer_info(self))
+            self._reply(asker, answer_info(self, request))
         elif type(request) is Ack:
             self._on_ack(asker, request)
+        elif type(request) is Report:
+            self.peers.take(request, self.journal.epoch, self.journal.tracks)
         elif isinstance(request, History | Fetch | Symbols):
             self._desk.take(asker, request)
 

@@ -48,12 +48,14 @@ class Subscription(Generic[_T]):
         pick: Callable[[str, Message], _T | None],
         bus: str | RunDir | None,
         timeout_s: float,
+        name: str = "",
     ) -> None:
         self._patterns = patterns
         self._start = start
         self._pick = pick
         self._run = bus if isinstance(bus, RunDir) else find_run_dir(bus)
         self._timeout_s = timeout_s
+        self._name = name
         self._items: deque[_T] = deque()
         self._wake = asyncio.Event()
         self._thread: _Thread[_T] | None = None
@@ -61,7 +63,7 @@ class Subscription(Generic[_T]):
     # --- async ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Subscription[_T]:
-        self._subscriber = Subscriber(self._run, self._patterns, self._take, self._begin)
+        self._subscriber = Subscriber(self._run, self._patterns, self._take, self._begin, name=self._name)
         self._subscriber.open()
         self._failed = asyncio.ensure_future(self._subscriber.failed())
         self._failed.add_done_callback(lambda _: self._wake.set())
@@ -198,6 +200,7 @@ def subscribe(
     forming: bool = False,
     bus: str | RunDir | None = None,
     timeout_s: float = 3.0,
+    name: str = "",
 ) -> Subscription[Bar]:
     """The bars of one stream.
 
@@ -207,22 +210,28 @@ def subscribe(
     :param bus: the name or folder of the bus; else ``PYNELIVE_BUS``, ``./topology.toml``, or the only bus
         that is up
     :param timeout_s: how long to look for the stream
+    :param name: what `pynelive streams` calls this subscriber; the program's name by default
     :raises Fault: there is no such bus, or nobody publishes the stream there
     """
 
     def pick(_: str, message: Message) -> Bar | None:
         return message if type(message) is Bar and (forming or message.closed) else None
 
-    return Subscription((stream,), Start(last=history), pick, bus, timeout_s)
+    return Subscription((stream,), Start(last=history), pick, bus, timeout_s, name)
 
 
 def listen(
-    *patterns: str, start: Start | None = None, bus: str | RunDir | None = None, timeout_s: float = 3.0
+    *patterns: str,
+    start: Start | None = None,
+    bus: str | RunDir | None = None,
+    timeout_s: float = 3.0,
+    name: str = "",
 ) -> Subscription[Heard]:
     """Everything that some streams say: bars, states, plots, signals … with the name of its stream.
 
     :param patterns: names, or patterns such as ``demo:*`` and ``run:*``
     :param start: where to begin in each; at what is said next by default
+    :param name: what `pynelive streams` calls this subscriber; the program's name by default
     :raises Fault: there is no such bus, or nobody publishes the streams there
     """
-    return Subscription(patterns, start or Start(last=0), Heard, bus, timeout_s)
+    return Subscription(patterns, start or Start(last=0), Heard, bus, timeout_s, name)

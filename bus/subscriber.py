@@ -17,6 +17,7 @@ from .errors import Fault
 from .link import Link
 from .messages import Message
 from .names import matches
+from .reports import program
 from .rundir import RunDir
 from .wire import Start
 
@@ -56,6 +57,7 @@ class Subscriber:
     :param begin: where to start; the head by default
     :param older: takes bars that are older than the journal, if ``begin`` asked for them; ``deliver`` by default
     :param consumer: the name under which the topology declares this consumer; then ``ack`` means something
+    :param name: what the publishers call it who is not declared; the name of the program by default
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Subscriber:
         begin: Begin = from_head,
         consumer: str = "",
         older: Deliver | None = None,
+        name: str = "",
     ) -> None:
         self.links: dict[str, Link] = {}
         self.deliver = deliver
@@ -75,6 +78,7 @@ class Subscriber:
         self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern and "?" not in pattern)
         self._patterns = tuple(pattern for pattern in patterns if pattern not in self._exact)
         self._consumer = consumer
+        self._name = consumer or name or program()
         self._durable: dict[str, Place] = {}
         self._news: dict[str, Place] = {}
         self._paused = False
@@ -191,6 +195,7 @@ class Subscriber:
                 link.tick()
                 if ticks % _REMIND_TICKS == 0:
                     self._send_acks(link, self._durable)  # one that got lost would hold up a replay
+                    link.report(self._name)
             await asyncio.sleep(_TICK_S)
 
     def _look(self) -> None:
@@ -219,12 +224,14 @@ class Subscriber:
     async def all_found(self, timeout_s: float = 5.0) -> None:
         """Wait until every exact stream and at least one of every pattern was found and is live.
 
-        :raises Fault: the time is over; names what nobody publishes
+        :raises Fault: the time is over; names what nobody publishes, or who is of another version
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         while missing := self._not_found():
             if asyncio.get_running_loop().time() > deadline:
                 require_up(self._run)
+                if refused := [link.refused for link in self.links.values() if link.refused]:
+                    raise Fault(refused[0])
                 there = ", ".join(sorted(self.heard())[:8]) or "nothing yet"
                 raise Fault(f"nobody publishes {', '.join(missing)} on the bus '{self._run.bus}'; there is {there}")
             await asyncio.sleep(_TICK_S)

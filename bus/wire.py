@@ -18,6 +18,8 @@ import msgspec
 from msgspec import Struct
 
 from .messages import Bar, Instrument, Message
+from .reports import Peer, Report
+from .versions import Refused
 
 _T = TypeVar("_T")
 VERSION: Final = 1
@@ -56,6 +58,14 @@ class Frame(NamedTuple):
 
 class Malformed(Exception):
     """Bytes that no publisher of this version sends; they are counted and dropped, never guessed at."""
+
+
+class OtherVersion(Malformed):
+    """Bytes of another ``version`` of the wire, which is all that can be read of them."""
+
+    def __init__(self, what: str, version: int) -> None:
+        super().__init__(f"{what} of version {version}; this program reads version {VERSION}")
+        self.version = version
 
 
 def topic_of(stream: str) -> bytes:
@@ -103,11 +113,11 @@ def parse_frame(data: bytes) -> Frame:
     :raises Malformed: too short, no topic, or another version
     """
     end = data.find(b"\0") + 1
+    if end and len(data) > end and data[end] != VERSION:
+        raise OtherVersion("a frame", data[end])
     if end == 0 or len(data) < end + HEADER.size:
         raise Malformed("a frame without topic or header")
-    version, flags, count, epoch, seq, sent_ns = HEADER.unpack_from(data, end)
-    if version != VERSION:
-        raise Malformed(f"a frame of version {version}; this program reads version {VERSION}")
+    _, flags, count, epoch, seq, sent_ns = HEADER.unpack_from(data, end)
     return Frame(data[:end], flags, count, epoch, seq, sent_ns, memoryview(data)[end + HEADER.size :])
 
 
@@ -149,7 +159,9 @@ def read_record(buffer: memoryview, at: int) -> Record | None:
 
 
 class Info(Struct, frozen=True, array_like=True, tag="info"):
-    """Ask what the publisher has."""
+    """Ask what the publisher has; with ``peers`` also who follows it."""
+
+    peers: bool = False
 
 
 class Start(Struct, frozen=True, array_like=True):
@@ -241,6 +253,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     streams: list[StreamInfo]
     lags: dict[str, int]
     subscribers: int
+    peers: list[Peer] = []
 
 
 class Span(Struct, frozen=True, array_like=True):
@@ -295,11 +308,12 @@ class Acked(Struct, frozen=True, array_like=True, tag="acked"):
     epoch: int
 
 
-Request = Info | Replay | History | Fetch | Symbols | Ack
-Reply = Welcome | Replayed | Bars | Names | Acked
+Request = Info | Replay | History | Fetch | Symbols | Ack | Report
+Reply = Welcome | Replayed | Bars | Names | Acked | Refused
 
 _requests: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 _replies: Final[msgspec.msgpack.Decoder[Reply]] = msgspec.msgpack.Decoder(Reply)
+_refused: Final = msgspec.msgpack.Decoder(Refused)
 _heads: Final = msgspec.msgpack.Decoder(dict[str, int])
 
 
@@ -314,15 +328,21 @@ def decode_request(data: bytes) -> Request:
 
 
 def decode_reply(data: bytes) -> Reply:
-    """:raises Malformed: not a reply of this version"""
-    return _call(_replies, data)
+    """:raises Malformed: not a reply of this version, nor a refusal, which every version can read"""
+    try:
+        return _call(_replies, data)
+    except OtherVersion as other:
+        try:
+            return _refused.decode(memoryview(data)[1:])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise other from None
 
 
 def _call(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
-    if data[:1] != bytes((VERSION,)):
-        raise Malformed(
-            f"a call of version {data[0] if data else 'none'}; this program speaks version {VERSION}"
-        )
+    if not data:
+        raise Malformed("a call of no version")
+    if data[0] != VERSION:
+        raise OtherVersion("a call", data[0])
     try:
         return decoder.decode(memoryview(data)[1:])
     except _UNREADABLE as error:

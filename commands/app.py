@@ -26,7 +26,7 @@ COMMANDS = {
     "restart": ("operate:restart", "Restart one actor."),
     "logs": ("operate:logs", "Show what an actor has logged."),
     "apply": ("operate:apply", "Start and stop only what changed in the topology."),
-    "streams": ("attach:streams", "List what is on the bus: state, rate, lag, last bar."),
+    "streams": ("streams:streams", "List what is on the bus and who follows it: state, rate, lag, last bar."),
     "tail": ("attach:tail", "Attach to streams and print them."),
     "record": ("attach:record", "Attach a recorder to a running bus."),
     "exec": ("attach:exec_script", "Attach a script to a running bus."),

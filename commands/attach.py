@@ -1,4 +1,4 @@
-"""The commands that attach to a running bus, each leaving it as it was: streams, tail, record, exec."""
+"""The commands that attach to a running bus, each leaving it as it was: tail, record, exec."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,25 +15,20 @@ from typing import Any
 import click
 
 from ..bus.actor import run_role
-from ..bus.discovery import require_up
 from ..bus.errors import Fault
-from ..bus.link import Link
-from ..bus.messages import Bar, Message, State
+from ..bus.messages import Bar, Message
 from ..bus.rundir import RunDir, find_run_dir
 from ..bus.subscribe import Heard, listen
 from ..bus.subscriber import Subscriber
 from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
 from ..bus.wire import Start
-from .lines import clock, json_line, plain_line, say
-
-_COLUMNS = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
+from .lines import json_line, plain_line, say
 
 bus_option = click.option(
     "--bus",
     metavar="NAME|DIR",
     help="The bus: its name or folder. Else PYNELIVE_BUS, ./topology.toml, or the only one up.",
 )
-_RATE_S = 0.5
 
 
 def since(text: str) -> Start:
@@ -67,95 +61,6 @@ def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(main())
 
 
-# --- streams ------------------------------------------------------------------------------------------------
-
-
-@click.command()
-@bus_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a stream.")
-@click.option("--all", "internal", is_flag=True, help="What runners keep for their own recovery (exec:…) too.")
-def streams(bus: str | None, as_json: bool, internal: bool) -> None:
-    """List what is on the bus: state, rate, lag of its slowest consumer, last bar, subscribers."""
-    run = find_run_dir(bus)
-    require_up(run)
-    rows = asyncio.run(_rows(run))
-    rows = [row for row in rows if internal or not row["stream"].startswith("exec:")]
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row))
-        return
-    _print_table(rows)
-
-
-async def _rows(run: RunDir) -> list[dict[str, Any]]:
-    """Ask every publisher twice, so that there is a rate."""
-    subscriber = Subscriber(run, (), lambda cursor, messages: None)
-    subscriber.open()
-    try:
-        await _greeted(subscriber)
-        before = {name: link.welcome for name, link in subscriber.links.items()}
-        started = time.monotonic()
-        await asyncio.sleep(_RATE_S)
-        for link in subscriber.links.values():
-            link.welcome = None
-            link.greet()
-        await _greeted(subscriber)
-        elapsed = time.monotonic() - started
-        rows = []
-        for name, link in subscriber.links.items():
-            old = {stream.name: stream.bars for stream in w.streams} if (w := before.get(name)) else {}
-            rows += _stream_rows(link, old, elapsed)
-        return rows
-    finally:
-        await subscriber.close()
-
-
-async def _greeted(subscriber: Subscriber, timeout_s: float = 2.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if subscriber.links and all(link.welcome for link in subscriber.links.values()):
-            return
-        await asyncio.sleep(0.02)
-
-
-def _stream_rows(link: Link, before: dict[str, int], elapsed_s: float) -> list[dict[str, Any]]:
-    welcome = link.welcome
-    if welcome is None:
-        return [{"publisher": link.name, "stream": "", "state": "silent"}]
-    rows = []
-    for stream in welcome.streams:
-        last = stream.last if isinstance(stream.last, Bar) else None
-        state = "ended" if stream.ended else stream.state.state if isinstance(stream.state, State) else "live"
-        rows.append({
-            "publisher": link.name, "stream": stream.name, "state": state, "bars": stream.bars,
-            "rate": round((stream.bars - before.get(stream.name, stream.bars)) / elapsed_s, 1),
-            "lag": max(welcome.lags.values(), default=0), "last_ms": last.time_ms if last else 0,
-            "last_price": last.close if last else None, "origin": last.origin if last else "",
-            "subscribers": stream.subscribers, "head": stream.head, "kept_from": stream.first,
-            "epoch": welcome.epoch,
-        })  # fmt: skip
-    return rows
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("stream", "state", "origin") else "right", no_wrap=True)
-    for row in rows:
-        if not row["stream"]:
-            table.add_row(f"({row['publisher']})", "silent")
-            continue
-        price = "" if row["last_price"] is None else f"{row['last_price']:,.10g}"
-        table.add_row(
-            row["stream"], row["state"], f"{row['bars']:,}", f"{row['rate']:g}", f"{row['lag']:,}",
-            clock(row["last_ms"]), price, row["origin"], str(row["subscribers"]),
-        )  # fmt: skip
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
 # --- tail ---------------------------------------------------------------------------------------------------
 
 
@@ -186,7 +91,7 @@ async def _tail(
     count: int | None, bus: str | None,
 ) -> None:  # fmt: skip
     seen = 0
-    async with listen(*patterns, start=start, bus=bus) as heard:
+    async with listen(*patterns, start=start, bus=bus, name="tail") as heard:
         async for item in heard:
             if not wanted(item.message):
                 continue

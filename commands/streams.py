@@ -1,0 +1,132 @@
+"""`pynelive streams`: what is on the bus, and who follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from ..bus.discovery import require_up
+from ..bus.link import Link
+from ..bus.messages import Bar, State
+from ..bus.rundir import RunDir, find_run_dir
+from ..bus.subscriber import Subscriber
+from .attach import bus_option
+from .lines import clock
+
+_RATE_S = 0.5
+_WORDS = ("stream", "state", "origin", "subscriber", "host", "publisher")
+"""Columns of words; numbers are aligned at the right."""
+
+
+@click.command()
+@bus_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a stream, and one a subscriber.")
+@click.option("--all", "internal", is_flag=True, help="What runners keep for their own recovery (exec:…) too.")
+def streams(bus: str | None, as_json: bool, internal: bool) -> None:
+    """List what is on the bus: state, rate, lag, last bar; and who follows it, how far behind, with what losses."""
+    run = find_run_dir(bus)
+    require_up(run)
+    rows, peers = asyncio.run(_rows(run))
+    rows = [row for row in rows if internal or not row["stream"].startswith("exec:")]
+    if as_json:
+        for row in rows + peers:
+            click.echo(json.dumps(row))
+        return
+    columns = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
+    _print_table(columns, map(_stream_cells, rows))
+    if peers:
+        click.echo()
+        columns = ("subscriber", "host", "pid", "publisher", "streams", "lag", "gaps", "repaired", "lost")
+        _print_table(columns, map(_peer_cells, peers))
+
+
+async def _rows(run: RunDir) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The streams and the subscribers; every publisher is asked twice, so that there is a rate."""
+    subscriber = Subscriber(run, (), lambda cursor, messages: None)
+    subscriber.open()
+    try:
+        await _greeted(subscriber)
+        before = {name: link.welcome for name, link in subscriber.links.items()}
+        started = time.monotonic()
+        await asyncio.sleep(_RATE_S)
+        for link in subscriber.links.values():
+            link.welcome = None
+            link.greet(peers=True)
+        await _greeted(subscriber)
+        elapsed = time.monotonic() - started
+        rows = []
+        for name, link in subscriber.links.items():
+            old = {stream.name: stream.bars for stream in w.streams} if (w := before.get(name)) else {}
+            rows += _stream_rows(link, old, elapsed)
+        return rows, [row for link in subscriber.links.values() for row in _peer_rows(link)]
+    finally:
+        await subscriber.close()
+
+
+async def _greeted(subscriber: Subscriber, timeout_s: float = 2.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if subscriber.links and all(link.welcome or link.refused for link in subscriber.links.values()):
+            return
+        await asyncio.sleep(0.02)
+
+
+def _stream_rows(link: Link, before: dict[str, int], elapsed_s: float) -> list[dict[str, Any]]:
+    welcome = link.welcome
+    if welcome is None:
+        return [{"publisher": link.name, "stream": "", "state": "other version" if link.refused else "silent"}]
+    rows = []
+    for stream in welcome.streams:
+        last = stream.last if isinstance(stream.last, Bar) else None
+        state = "ended" if stream.ended else stream.state.state if isinstance(stream.state, State) else "live"
+        rows.append({
+            "publisher": link.name, "stream": stream.name, "state": state, "bars": stream.bars,
+            "rate": round((stream.bars - before.get(stream.name, stream.bars)) / elapsed_s, 1),
+            "lag": max(welcome.lags.values(), default=0), "last_ms": last.time_ms if last else 0,
+            "last_price": last.close if last else None, "origin": last.origin if last else "",
+            "subscribers": stream.subscribers, "head": stream.head, "kept_from": stream.first,
+            "epoch": welcome.epoch,
+        })  # fmt: skip
+    return rows
+
+
+def _peer_rows(link: Link) -> Iterator[dict[str, Any]]:
+    """Lines of JSON with an empty stream, so that no program takes them for one."""
+    for peer in link.welcome.peers if link.welcome else ():
+        fields = msgspec.structs.asdict(peer)
+        yield {"publisher": link.name, "stream": "", "state": "", "subscriber": fields.pop("name"), **fields}
+
+
+def _stream_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    if not row["stream"]:
+        return f"({row['publisher']})", row["state"]
+    price = "" if row["last_price"] is None else f"{row['last_price']:,.10g}"
+    return (
+        row["stream"], row["state"], f"{row['bars']:,}", f"{row['rate']:g}", f"{row['lag']:,}",
+        clock(row["last_ms"]), price, row["origin"], str(row["subscribers"]),
+    )  # fmt: skip
+
+
+def _peer_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    counts = (row[name] for name in ("streams", "lag", "gaps", "repairs", "truncated"))
+    return row["subscriber"], row["host"], str(row["pid"]), row["publisher"], *(f"{count:,}" for count in counts)
+
+
+def _print_table(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
