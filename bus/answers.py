@@ -33,6 +33,7 @@ def answer_info(publisher: Publisher, request: Info) -> Welcome:
         lags,
         publisher.subscribers,
         publisher.peers.listed() if request.peers else [],
+        publisher.door.pub if publisher.door else "",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from .errors import Hopeless
 from .reports import Report
-from .sockets import Reader, connect_dealer, send
+from .sockets import Curve, Reader, connect_dealer, send
 from .versions import Refused, advice
 from .wire import (
     VERSION,
@@ -47,9 +47,10 @@ class Asker:
 
     :param control: the publisher's ROUTER
     :param answered: gets every reply that fits what was asked, every ``Acked``, and a ``Refused``
+    :param curve: the keys, if the publisher is on another host
     """
 
-    def __init__(self, control: str, answered: Callable[[Reply], None]) -> None:
+    def __init__(self, control: str, answered: Callable[[Reply], None], curve: Curve | None = None) -> None:
         self.malformed = 0
         self.timeouts = 0
         self.asked: Request | None = None
@@ -57,11 +58,11 @@ class Asker:
         self._answered = answered
         self._deadline = 0.0
         self._number = 0
-        self._connect(control)
+        self._connect(control, curve)
 
-    def _connect(self, control: str) -> None:
-        self._control = control
-        self._socket = connect_dealer(control)
+    def _connect(self, control: str, curve: Curve | None) -> None:
+        self._control, self._curve = control, curve
+        self._socket = connect_dealer(control, curve)
         self._reader = Reader(self._socket, self._on_reply)
 
     @property
@@ -93,14 +94,14 @@ class Asker:
         """Ask again if the answer is late."""
         if self._deadline and time.monotonic() > self._deadline:
             self.timeouts += 1
-            self.reconnect(self._control)
+            self.reconnect(self._control, self._curve)
             self.ask(self.asked or Info())
 
-    def reconnect(self, control: str) -> None:
+    def reconnect(self, control: str, curve: Curve | None = None) -> None:
         """Throw the connection away, with the question that was open, and make another."""
         self._deadline = 0.0
         self._reader.close()
-        self._connect(control)
+        self._connect(control, curve)
 
     def close(self) -> None:
         """Close the connection; what was said last is still sent."""

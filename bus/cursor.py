@@ -18,7 +18,7 @@ class Cursor:
 
     __slots__ = (
         "asked", "begun", "chosen", "ended_at", "epoch", "head", "held", "instrument", "joined", "known_ms", "last", "live",
-        "missing", "next", "patience_until", "start", "state", "stream", "time_ms", "topic", "tries",
+        "missing", "next", "patience_until", "silent", "start", "state", "stream", "time_ms", "topic", "tries",
     )  # fmt: skip
 
     def __init__(self, stream: str, instrument: Instrument | None) -> None:
@@ -50,12 +50,20 @@ class Cursor:
         """After another epoch: bars up to here were delivered before."""
         self.last: Bar | None = None
         self.state = ""
+        """As the publisher has said it."""
+        self.silent = False
+        """Whether the publisher says nothing at all."""
         self.ended_at = -2
 
     @property
     def behind(self) -> bool:
         """Whether something must be asked for: a replay, or the source's history."""
         return self.begun and (self.held is not None or self.start is not None or self.next < self.head)
+
+    @property
+    def shown(self) -> str:
+        """How the stream is, in a word."""
+        return "ended" if self.ended else "silent" if self.silent else self.state
 
     @property
     def settled(self) -> bool:

@@ -1,28 +1,44 @@
 """Who publishes on this machine: one JSON file a publisher, and a lock that it holds as long as it lives.
 
 The lock file is a separate one that is never removed. The operating system drops the lock with the process,
-also after kill -9, so a lock that can be had means that its publisher is gone, whatever the JSON says.
+also after kill -9, so a lock that can be had means that its publisher is gone, whatever the JSON says. Publishers of
+other hosts are announced by this host's supervisor, as the topology says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from .errors import Fault
-from .rundir import RunDir, is_held, take_lock
+from .hosts import chosen_host, doors_elsewhere
+from .rundir import RunDir, find_run_dir, is_held, take_lock
+from .security import check_key, secret_path
+from .topology import Topology
 
 
 class Announcement(Struct, frozen=True):
-    """Where a publisher can be asked."""
+    """Where a publisher can be asked.
+
+    One of another host has that publisher's public key, and the file with the secret key of this host; its epoch and
+    process are not known here, and it has no lock.
+    """
 
     name: str
     control: str
-    epoch: int
-    pid: int
+    epoch: int = 0
+    pid: int = 0
+    server_key: str = ""
+    client_key: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether the publisher is on another host."""
+        return bool(self.server_key)
 
 
 class Claim:
@@ -48,10 +64,7 @@ class Claim:
 
     def announce(self, control: str, epoch: int) -> None:
         """Write where the publisher listens, at once and whole."""
-        fresh = self._path.with_suffix(f".{os.getpid()}.new")
-        fresh.touch(0o600)
-        fresh.write_bytes(msgspec.json.encode(Announcement(self._name, control, epoch, os.getpid())))
-        fresh.replace(self._path)
+        _write(self._path, Announcement(self._name, control, epoch, os.getpid()))
 
     def release(self, forget: bool = False) -> None:
         """Take the announcement back and give up the lock; ``forget`` is for names that are never used again."""
@@ -61,9 +74,39 @@ class Claim:
         os.close(self._fd)
 
 
-def is_alive(run: RunDir, name: str) -> bool:
-    """Whether the publisher lives."""
-    return is_held(run.actors / f"{name}.lock")
+def _write(path: Path, announcement: Announcement) -> None:
+    fresh = path.with_suffix(f".{os.getpid()}.new")
+    fresh.touch(0o600)
+    fresh.write_bytes(msgspec.json.encode(announcement))
+    fresh.replace(path)
+
+
+def announce_elsewhere(run: RunDir, topology: Topology, host: str) -> None:
+    """Write where this host reaches the publishers of the others, and remove those that are there no more."""
+    doors, key = doors_elsewhere(topology, host), str(secret_path(host))
+    for name, door in doors.items():
+        _write(run.actors / f"{name}.json", Announcement(name, door.control, server_key=door.key, client_key=key))
+    for name, announcement in publishers(run).items():
+        if announcement.remote and name not in doors:
+            (run.actors / f"{name}.json").unlink(missing_ok=True)
+
+
+def find_bus(bus: str | None, host: str = "") -> RunDir:
+    """The bus that a program attaches to; on a machine where none is up, as ``host`` of the topology that is named.
+
+    :raises Fault: it is not clear which bus, or which host this is
+    """
+    run = find_run_dir(bus)
+    if run.topology and run.topology.hosts and not is_held(run.lock):
+        chosen = chosen_host(run.topology, host)
+        check_key(run.topology, chosen)
+        announce_elsewhere(run, run.topology, chosen)
+    return run
+
+
+def is_alive(run: RunDir, announcement: Announcement) -> bool:
+    """Whether the publisher lives; of one on another host only its heartbeats and answers tell."""
+    return announcement.remote or is_held(run.actors / f"{announcement.name}.lock")
 
 
 def publishers(run: RunDir) -> dict[str, Announcement]:
@@ -82,5 +125,5 @@ def require_up(run: RunDir) -> None:
 
     :raises Fault: no publisher lives there
     """
-    if not any(is_alive(run, name) for name in publishers(run)):
+    if not any(is_alive(run, announcement) for announcement in publishers(run).values()):
         raise Fault(f"the bus '{run.bus}' ({run.root}) is not up: start it with `pynelive up`, or name another (--bus)")

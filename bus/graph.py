@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
+from .hosts import door_of
 from .secrets import redacted
 from .topology import ActorSpec, ProducerSpec, RunnerSpec, Topology
 
@@ -25,7 +26,13 @@ def tree(topology: Topology) -> str:
 
 def label(topology: Topology, spec: ActorSpec) -> str:
     """The actor in one line: name, role and what it runs."""
-    return f"{spec.name}  {topology.role(spec)} {_kind(spec)}"
+    return f"{spec.name}  {topology.role(spec)} {_kind(spec)}{_place(topology, spec)}"
+
+
+def _place(topology: Topology, spec: ActorSpec) -> str:
+    """Its host, and where others reach it there."""
+    door = door_of(topology, spec)
+    return f"  on {spec.host}" * bool(spec.host) + (f" ({door.control}, {door.pub})" if door else "")
 
 
 def dot(topology: Topology) -> str:
@@ -47,12 +54,14 @@ def to_json(topology: Topology) -> str:
     actors = [
         {"role": topology.role(spec), **redacted(asdict(spec))}
         | {"publishes": topology.published(spec), "consumes": topology.consumed(spec)}
+        | ({"control": door.control, "pub": door.pub} if (door := door_of(topology, spec)) else {})
         for spec in topology.actors
     ]
     content = {
         "bus": topology.bus.name,
         "path": str(topology.path),
         "run_dir": str(topology.run_dir),
+        "hosts": {name: asdict(host) for name, host in topology.hosts.items()},
         "actors": actors,
         "edges": list(_edges(topology)),
     }

@@ -19,6 +19,7 @@ from .discovery import Announcement
 from .errors import Fault
 from .repair import Repair
 from .reports import Reporter
+from .security import connecting_keys
 from .sockets import Reader, connect_sub, subscribe
 from .taker import Taker
 from .versions import Refused, advice
@@ -45,6 +46,7 @@ from .wire import (
 
 log = logging.getLogger("pynelive")
 _SILENT_BEATS = 5
+_GONE_S = 15.0
 _unpack_header = HEADER.unpack_from
 
 
@@ -76,8 +78,9 @@ class Link:
         self._away = False
         self._warned = False
         self._reporter = Reporter()
-        self._asker = Asker(announcement.control, self._on_reply)
-        self._historian = Asker(announcement.control, self._on_reply)
+        self._curve = connecting_keys(announcement.client_key, announcement.server_key)
+        self._asker = Asker(announcement.control, self._on_reply, self._curve)
+        self._historian = Asker(announcement.control, self._on_reply, self._curve)
         self._repair = Repair(self._asker, self._historian, taker, self.cursors, self.counters)
         self.greet()
 
@@ -85,11 +88,13 @@ class Link:
 
     def moved(self, announcement: Announcement) -> None:
         """The publisher is back, maybe elsewhere: greet it anew; what was delivered stays delivered."""
+        self._curve = connecting_keys(announcement.client_key, announcement.server_key)
         self.announcement = announcement
+        self._pub_endpoint = ""  # to be connected anew: with other keys, maybe
         self.acked.clear()
         self.refused, self._warned = "", False
-        self._asker.reconnect(announcement.control)
-        self._historian.reconnect(announcement.control)
+        self._asker.reconnect(announcement.control, self._curve)
+        self._historian.reconnect(announcement.control, self._curve)
         self.greet()
 
     def greet(self, peers: bool = False) -> None:
@@ -123,6 +128,11 @@ class Link:
         return time.monotonic() - self._heard > max(_SILENT_BEATS * self._heartbeat_s, PATIENCE_S)
 
     @property
+    def left(self) -> bool:
+        """Whether a publisher of another host has been silent for so long that it will not come back by itself."""
+        return self.announcement.remote and time.monotonic() - self._heard > _GONE_S
+
+    @property
     def ready(self) -> bool:
         """Whether every stream of this publisher is followed live, or waits for its first bar."""
         return bool(self._pub_endpoint) and not self._join and all(c.settled for c in self.cursors.values())
@@ -133,7 +143,11 @@ class Link:
             return
         if self.silent is not self._away:
             self._away = not self._away
-            log.warning("'%s' %s", self.name, "is silent; waiting for it to come back" if self._away else "is back")
+            where = f" on {self.announcement.control}" if self.announcement.remote else ""
+            state = "is silent; waiting for it to come back" if self._away else "is back"
+            log.warning("'%s'%s %s", self.name, where, state)
+            for cursor in self.cursors.values():
+                cursor.silent = self._away
         self._asker.tick()
         self._historian.tick()
         if self._join and time.monotonic() > self._join_deadline:
@@ -191,9 +205,10 @@ class Link:
         self.welcome = welcome
         self._heard = time.monotonic()
         self._heartbeat_s = welcome.heartbeat_s
+        pub = welcome.pub_elsewhere if self.announcement.remote else welcome.pub
         try:
-            if welcome.pub != self._pub_endpoint:
-                self._connect(welcome.pub)
+            if pub != self._pub_endpoint:
+                self._connect(pub)
         except Fault:
             self.counters["malformed"] += 1
             return
@@ -212,7 +227,7 @@ class Link:
         self._prove_subscriptions()
 
     def _connect(self, pub: str) -> None:
-        socket = connect_sub(pub)
+        socket = connect_sub(pub, self._curve)
         if self._sub:
             self._sub.close()
         self._sub_socket = socket

@@ -12,7 +12,14 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 _TIMEFRAME = re.compile(r"(\d*)([SDWM]?)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NO_NAME = "is no name: use letters, digits, - _ and . (at most 64, the first a letter or a digit)"
 _UNIT_MS = {"S": 1_000, "": 60_000, "D": 86_400_000, "W": 604_800_000}
+
+
+def is_name(text: str) -> bool:
+    """Whether a bus, an actor or a host may be called so: it becomes the name of a file."""
+    return bool(_NAME.fullmatch(text))
 
 
 class Key(NamedTuple):

@@ -18,11 +18,13 @@ from .archive import Archive, Desk, HistorySource
 from .consumers import Consumers
 from .discovery import Claim
 from .errors import Fault
+from .hosts import Door
 from .journal import Journal
 from .messages import Bar, Message
 from .outgoing import Out
 from .reports import Peers, Report
 from .rundir import RunDir
+from .security import Gate, open_door
 from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, clear, endpoint_of, own_endpoint, send
 from .topology import JournalSpec
 from .versions import Refused
@@ -62,6 +64,7 @@ class Publisher:
     :param name: the actor's name; one publisher of a name lives at a time
     :param consumers: the declared consumers and the streams that each must get
     :param history: gives bars that are older than the journal; an archive has those of other streams too
+    :param door: where it listens for other hosts, if it does
     """
 
     def __init__(
@@ -72,8 +75,11 @@ class Publisher:
         journal: JournalSpec = JournalSpec(),  # noqa: B008 - frozen
         history: Archive | HistorySource | None = None,
         transport: str = "auto",
+        door: Door | None = None,
     ) -> None:
         self.name = name
+        self.door = door
+        self.gate: Gate | None = None
         self.heartbeat_s = HEARTBEAT_S
         self.consumers = Consumers(consumers or {})
         self.outs: dict[str, Out] = {}
@@ -98,7 +104,7 @@ class Publisher:
         """Take the name, recover the journal, listen, and say so.
 
         :param usable: whether what the journal holds can be gone on with; if not, it is emptied under a new epoch
-        :raises Fault: the name is taken, the disk is full, the journal is of another version
+        :raises Fault: the name is taken, the disk is full, the journal is of another version, a stranger gets in
         """
         self._claim = await Claim.take(self._run, self.name)
         folder, limit = self._run.journals / self.name, int(self._spec.max_mb * (1 << 20))
@@ -110,16 +116,18 @@ class Publisher:
         self._pub = bind_pub(own_endpoint(self._run.sockets, f"{self.name}.pub", self._transport))
         self._router = bind_router(own_endpoint(self._run.sockets, f"{self.name}.ctl", self._transport))
         self._send = self._pub.send
-        self.pub_endpoint = endpoint_of(self._pub)
+        self.pub_endpoint, self._control = endpoint_of(self._pub), endpoint_of(self._router)
         self._loop = asyncio.get_running_loop()
         self._failed = self._loop.create_future()
         self._subscriptions = Reader(self._pub, self._on_subscription)
         self._requests = RouterReader(self._router, self._on_request)
         self._disk = ThreadPoolExecutor(1, "journal-sync")
+        if self.door:
+            self.gate = await open_door(self.door, self.name, self._router, self._pub)
         self._timers = [asyncio.create_task(self._beat()), asyncio.create_task(self._sync())]
         for timer in self._timers:
             timer.add_done_callback(self._timer_ended)
-        self._claim.announce(endpoint_of(self._router), self.journal.epoch)
+        self._claim.announce(self._control, self.journal.epoch)
 
     def _timer_ended(self, timer: asyncio.Task[None]) -> None:
         if not timer.cancelled() and (error := timer.exception()) is not None:
@@ -155,10 +163,11 @@ class Publisher:
             timer.cancel()
         await asyncio.gather(*self._timers, self._desk.close(), return_exceptions=True)
         self._disk.shutdown()
-        endpoints = [endpoint_of(self._pub), endpoint_of(self._router)]
         self._subscriptions.close()
         self._requests.close()
-        clear(*endpoints)
+        if self.gate:
+            self.gate.close()
+        clear(self.pub_endpoint, self._control)
         await asyncio.to_thread(self.journal.close)
         if forget:
             self.journal.delete()

@@ -37,6 +37,7 @@ class RunDir:
     """
 
     def __init__(self, where: topology.Topology | Path) -> None:
+        self.topology = None if isinstance(where, Path) else where
         self.root = (where if isinstance(where, Path) else where.run_dir).resolve()
         _private(self.root)
         self.bus = self._name() if isinstance(where, Path) else where.bus.name

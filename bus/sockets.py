@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 from .errors import Fault
@@ -24,14 +25,31 @@ _finders = sys.meta_path[:]
 sys.meta_path[:] = [finder for finder in _finders if not type(finder).__module__.startswith("pynecore.")]
 try:
     import zmq
+    from zmq.utils import z85 as _z85
 finally:
     sys.meta_path[:] = _finders
 
+Socket: TypeAlias = zmq.Socket[bytes]
 _context: tuple[int, zmq.Context[zmq.Socket[bytes]]] | None = None
 _HIGH_WATER = 10_000
 _LARGEST_REQUEST = 256 << 10
 _LARGEST_FRAME = 64 << 20
 _BUDGET = 256
+_BETWEEN_HOSTS: Final = {
+    "HEARTBEAT_IVL": 1000, "HEARTBEAT_TIMEOUT": 3000, "HEARTBEAT_TTL": 3000, "HANDSHAKE_IVL": 2000, "TCP_KEEPALIVE": 1,
+    "TCP_KEEPALIVE_IDLE": 30, "TCP_KEEPALIVE_INTVL": 10, "TCP_KEEPALIVE_CNT": 3, "CONNECT_TIMEOUT": 2000,
+}  # fmt: skip
+"""A peer that is frozen or cut off is let go of after 3 s, a connection that does not come about after 2 s."""
+_EVENT_SIZE: Final = 6
+_GATE: Final = "inproc://zeromq.zap.01"
+
+
+class Curve(NamedTuple):
+    """The keys (Z85) of one end of an encrypted connection; ``server`` is the other end's, where that listens."""
+
+    public: str
+    secret: str
+    server: str = ""
 
 
 def context() -> zmq.Context[zmq.Socket[bytes]]:
@@ -74,16 +92,20 @@ def refuse_remote(endpoint: str) -> None:
     if not loopback:
         raise Fault(
             f"{endpoint} is refused: tcp beyond this machine would carry the bars unencrypted to anyone; "
-            "use ipc://… or tcp://127.0.0.1:PORT"
+            "use ipc://…, tcp://127.0.0.1:PORT, or [hosts] with keys"
         )
 
 
 def _socket(kind: int, **options: int) -> zmq.Socket[bytes]:
     socket = context().socket(kind)
     socket.linger = 0
+    _set(socket, options)
+    return socket
+
+
+def _set(socket: zmq.Socket[bytes], options: dict[str, int]) -> None:
     for name, value in options.items():
         socket.setsockopt(getattr(zmq, name), value)
-    return socket
 
 
 def bind_pub(endpoint: str) -> zmq.Socket[bytes]:
@@ -120,6 +142,85 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
     return socket
 
 
+def new_curve() -> Curve:
+    """A new pair of keys."""
+    public, secret = zmq.curve_keypair()
+    return Curve(public.decode(), secret.decode())
+
+
+def public_of(secret: str) -> str:
+    """The public key that belongs to a secret one.
+
+    :raises ValueError: it is no key
+    """
+    try:
+        return zmq.curve_public(secret.encode()).decode()
+    except zmq.ZMQError as error:
+        raise ValueError(error.strerror) from None
+
+
+def bind_between_hosts(socket: zmq.Socket[bytes], endpoint: str, curve: Curve, domain: str) -> None:
+    """Listen on tcp too, encrypted, for those whom the process's gate lets into this domain; without a gate nobody.
+
+    What has been bound before stays as it is: ZeroMQ takes these options when it binds.
+    """
+    _set(socket, _BETWEEN_HOSTS)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt_string(zmq.CURVE_PUBLICKEY, curve.public)
+    socket.setsockopt_string(zmq.CURVE_SECRETKEY, curve.secret)
+    socket.setsockopt_string(zmq.ZAP_DOMAIN, domain)
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # else everybody is let in when the gate is away
+    try:
+        _tcp(socket, endpoint)
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise Fault(f"cannot listen on {endpoint}: {error.strerror}") from None
+
+
+def bind_gate() -> zmq.Socket[bytes]:
+    """Where ZeroMQ asks who may come in (ZAP, rfc.zeromq.org/spec/27); one a process."""
+    socket = _socket(zmq.REP)
+    try:
+        socket.bind(_GATE)
+    except zmq.ZMQError:
+        socket.close()
+        raise Fault("this process has a publisher for other hosts already: each needs a process of its own") from None
+    return socket
+
+
+def unbind_gate(socket: zmq.Socket[bytes]) -> None:
+    """Be away at once, not only when the socket is closed in the background."""
+    socket.unbind(_GATE)
+
+
+def knock(kind: str, endpoint: str, curve: Curve | None) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """Try once to come in as a ``SUB`` or ``DEALER``; the second socket tells by :func:`came_in` how it went."""
+    socket = _socket(getattr(zmq, kind), RECONNECT_IVL=-1)
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    if curve:
+        _set_keys(socket, curve)
+    _tcp(socket, endpoint)
+    socket.connect(endpoint)
+    return socket, monitor
+
+
+def forget_knock(socket: zmq.Socket[bytes]) -> None:
+    """Close the first of the two."""
+    socket.disable_monitor()
+    socket.close()
+
+
+def came_in(event: bytes) -> bool | None:
+    """What a part of a message of a monitor says; None if it says nothing of that."""
+    number = int.from_bytes(event[:2], sys.byteorder) if len(event) == _EVENT_SIZE else 0
+    return {int(zmq.EVENT_HANDSHAKE_SUCCEEDED): True, int(zmq.EVENT_DISCONNECTED): False}.get(number)
+
+
+def z85(key: bytes) -> str:
+    """A key as people write it."""
+    return _z85.encode(key).decode()
+
+
 def clear(*endpoints: str) -> None:
     """Remove what closed sockets have left in the file system; the holder of the lock owns the paths."""
     for endpoint in endpoints:
@@ -132,35 +233,65 @@ def endpoint_of(socket: zmq.Socket[bytes]) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-def connect_sub(endpoint: str) -> zmq.Socket[bytes]:
-    """A SUB: its subscriptions are messages too, so its own send limit is off."""
-    refuse_remote(endpoint)
-    socket = _socket(
-        zmq.SUB, RCVHWM=_HIGH_WATER, SNDHWM=0, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500,
-        MAXMSGSIZE=_LARGEST_FRAME,
-    )  # fmt: skip
-    return _connect(socket, endpoint)
+def near_endpoint_of(socket: zmq.Socket[bytes]) -> str:
+    """Where this machine itself reaches a bound socket."""
+    return endpoint_of(socket).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
-def connect_dealer(endpoint: str) -> zmq.Socket[bytes]:
-    """A DEALER for requests; thrown away when an answer is late, so that old answers never come.
-
-    IMMEDIATE stays off: a request may wait for the connection, else the first one after a connect is refused.
-    """
-    refuse_remote(endpoint)
-    socket = _socket(
-        zmq.DEALER, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500, MAXMSGSIZE=_LARGEST_FRAME, LINGER=500
-    )
-    return _connect(socket, endpoint)
+def other_parts(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """What is left of a message whose first part has been read."""
+    parts: list[bytes] = []
+    while socket.getsockopt(zmq.RCVMORE):
+        parts.append(socket.recv(zmq.NOBLOCK))
+    return parts
 
 
-def _connect(socket: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
+def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
+    if curve is None:
+        refuse_remote(endpoint)
+    else:
+        _set(socket, _BETWEEN_HOSTS)
+        _set_keys(socket, curve)
+        _tcp(socket, endpoint)
     try:
         socket.connect(endpoint)
     except (zmq.ZMQError, UnicodeEncodeError) as error:
         socket.close()
-        raise Fault(f"{endpoint} is no address to connect to: {error}") from None
+        raise Fault(f"cannot connect to {endpoint}: {error}") from None
     return socket
+
+
+def _set_keys(socket: zmq.Socket[bytes], curve: Curve) -> None:
+    socket.setsockopt_string(zmq.CURVE_SERVERKEY, curve.server)
+    socket.setsockopt_string(zmq.CURVE_PUBLICKEY, curve.public)
+    socket.setsockopt_string(zmq.CURVE_SECRETKEY, curve.secret)
+
+
+def _tcp(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Keys protect a connection of this kind only; an address in brackets is one of IPv6."""
+    if not endpoint.startswith("tcp://"):
+        raise Fault(f"{endpoint} is no address between hosts: that is tcp://ADDRESS:PORT")
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+
+
+def connect_sub(endpoint: str, curve: Curve | None = None) -> zmq.Socket[bytes]:
+    """A SUB: its subscriptions are messages too, so its own send limit is off."""
+    socket = _socket(
+        zmq.SUB, RCVHWM=_HIGH_WATER, SNDHWM=0, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500,
+        MAXMSGSIZE=_LARGEST_FRAME,
+    )  # fmt: skip
+    return _connect(socket, endpoint, curve)
+
+
+def connect_dealer(endpoint: str, curve: Curve | None = None) -> zmq.Socket[bytes]:
+    """A DEALER for requests; thrown away when an answer is late, so that old answers never come.
+
+    IMMEDIATE stays off: a request may wait for the connection, else the first one after a connect is refused.
+    """
+    socket = _socket(
+        zmq.DEALER, RECONNECT_IVL=20, RECONNECT_IVL_MAX=500, MAXMSGSIZE=_LARGEST_FRAME, LINGER=500
+    )
+    return _connect(socket, endpoint, curve)
 
 
 def send(socket: zmq.Socket[bytes], data: bytes) -> bool:
@@ -235,9 +366,7 @@ class RouterReader(Reader):
         super().__init__(socket, self._first)
 
     def _first(self, asker: bytes) -> None:
-        parts: list[bytes] = []
-        while self._socket.getsockopt(zmq.RCVMORE):
-            parts.append(self._socket.recv(zmq.NOBLOCK))
+        parts = other_parts(self._socket)
         self._handle_from(asker, parts[0] if len(parts) == 1 else b"")
 
 

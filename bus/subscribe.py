@@ -20,9 +20,10 @@ from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
 from .cursor import Cursor
+from .discovery import find_bus
 from .errors import Fault
 from .messages import Bar, Message
-from .rundir import RunDir, find_run_dir
+from .rundir import RunDir
 from .subscriber import Subscriber
 from .wire import Start
 
@@ -53,7 +54,7 @@ class Subscription(Generic[_T]):
         self._patterns = patterns
         self._start = start
         self._pick = pick
-        self._run = bus if isinstance(bus, RunDir) else find_run_dir(bus)
+        self._run = bus if isinstance(bus, RunDir) else find_bus(bus)
         self._timeout_s = timeout_s
         self._name = name
         self._items: deque[_T] = deque()

@@ -173,12 +173,12 @@ class Subscriber:
         """Say what is durable until every publisher has heard it; for the end, when nothing comes after.
 
         A publisher that has left in order had heard it. One that was killed is waited for, until the supervisor
-        has it back or stops this actor too.
+        has it back or stops this actor too; one of another host that stays silent has left.
         """
         while deaf := [link for link in self.links.values() if not link.acked.is_set()]:
             here = publishers(self._run)
             for link in deaf:
-                if link.name in here:
+                if link.name in here and not link.left:
                     self._send_acks(link, self._durable, final=True)
                 else:
                     link.acked.set()

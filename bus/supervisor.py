@@ -19,9 +19,12 @@ import msgspec
 from . import topology as topologies
 from .children import ENTRY, Child, View
 from .control import Reply, Request, serving
-from .errors import Fault
+from .discovery import announce_elsewhere
+from .errors import Fault, TopologyError
+from .hosts import chosen_host, wiring
 from .logs import LogFile
 from .rundir import BusCard, RunDir, take_lock
+from .security import check_key
 from .summary import summarize
 from .topology import ActorSpec, Topology
 
@@ -37,7 +40,7 @@ STUCK_S = 5.0
 
 
 class Supervisor:
-    """Runs the actors of a topology, all or only the named, until they end or are told to stop."""
+    """Runs the actors of a topology that are of this host, all or only the named, until they end or are told to stop."""
 
     def __init__(
         self,
@@ -45,16 +48,20 @@ class Supervisor:
         only: Sequence[str] = (),
         entry: Sequence[str] = ENTRY,
         echo: Callable[[str], None] = lambda line: None,
+        host: str = "",
     ) -> None:
         """:param echo: is given every event in words, besides the log
+        :param host: which host of the topology this is, if it has hosts
 
-        :raises TopologyError: ``only`` names an actor that there is not
+        :raises TopologyError: ``only`` names an actor that is not here, or ``host`` has no key to show
         """
         self.topology = topology
         self.run_dir = RunDir(topology)
         self.summary: list[str] = []
         self._entry, self._echo = entry, echo
-        self._only = {topology.actor(name).name for name in only}
+        self._host = chosen_host(topology, host)
+        check_key(topology, self._host)
+        self._only = {self._here(topology.actor(name)).name for name in only}
         self._children: dict[str, Child] = {}
         self._forgotten: set[str] = set()
         self._stop = asyncio.Event()
@@ -74,6 +81,7 @@ class Supervisor:
         try:
             async with serving(self.run_dir, self._answer):
                 self._register()
+                announce_elsewhere(self.run_dir, self.topology, self._host)
                 self._start(self._wanted(self.topology))
                 await self._watch(duration_s)
                 await self._stop_all()
@@ -120,13 +128,20 @@ class Supervisor:
         self.run_dir.card.write_bytes(msgspec.json.encode(card))
 
     def _wanted(self, topology: Topology) -> list[ActorSpec]:
-        return [spec for spec in topology.actors if not self._only or spec.name in self._only]
+        here = [spec for spec in topology.actors if spec.host == self._host]
+        return [spec for spec in here if not self._only or spec.name in self._only]
+
+    def _here(self, spec: ActorSpec) -> ActorSpec:
+        if spec.host != self._host:
+            raise TopologyError([f"--only {spec.name}: that is an actor of the host '{spec.host}'"])
+        return spec
 
     def _start(self, specs: Iterable[ActorSpec]) -> None:
         for spec in specs:
             log = LogFile(self.run_dir.logs, spec.name)
             self._children[spec.name] = Child(self.topology, spec, log, self._say, self._entry)
-        self._forgotten.update({spec.name for spec in self.topology.actors} - set(self._children))
+        here = {spec.name for spec in self.topology.actors if spec.host == self._host}
+        self._forgotten.update(here - set(self._children))
         for spec in specs:
             self._expect(spec.name)
             self._children[spec.name].launch(self._forgotten)
@@ -164,10 +179,14 @@ class Supervisor:
                 child.command("stop")
 
     def _all_served(self, publisher: Child) -> bool:
-        """Whether its consumers have all ended, so that it waits for nobody: an ack died with its process."""
+        """Whether its consumers have all ended, so that it waits for nobody: an ack died with its process.
+
+        What has become of those on other hosts only they themselves can say.
+        """
         names = {name for stream in self._published(publisher) for name in self.topology.consumers(stream)}
         consumers = [self._children[name] for name in names if name in self._children]
-        return bool(consumers) and all(child.phase in ("done", "failed") for child in consumers)
+        elsewhere = any(self.topology.actor(name).host != self._host for name in names)
+        return bool(consumers) and not elsewhere and all(child.phase in ("done", "failed") for child in consumers)
 
     def _published(self, child: Child) -> list[str]:
         return self.topology.published(child.spec)
@@ -258,12 +277,13 @@ class Supervisor:
     async def apply(self, topology: Topology) -> list[str]:
         """Start what is new, stop what is gone, start again what has changed; what was done, a line an actor.
 
-        :raises Fault: the bus itself has changed
+        :raises Fault: the bus itself has changed, or this host is gone from it or has another key
         """
         if (topology.bus, topology.run_dir) != (self.topology.bus, self.topology.run_dir):
             raise Fault("[bus] itself has changed: `pynelive stop`, then `pynelive up`")
-        old = {name: child.spec for name, child in self._children.items()}
-        new = {spec.name: spec for spec in self._wanted(topology)}
+        check_key(topology, chosen_host(topology, self._host))
+        old = {name: (child.spec, wiring(self.topology, child.spec)) for name, child in self._children.items()}
+        new = {spec.name: (spec, wiring(topology, spec)) for spec in self._wanted(topology)}
         gone = [name for name in old if name not in new]
         changed = [name for name in new if name in old and new[name] != old[name]]
         added = [name for name in new if name not in old]
@@ -271,6 +291,7 @@ class Supervisor:
             leaving = [self._children[name] for name in (*gone, *changed)]
             await _stop_each(leaving, time.monotonic() + GRACE_S)
             self.topology = topology
+            announce_elsewhere(self.run_dir, topology, self._host)
             for child in leaving:
                 child.log.close()
                 del self._children[child.name]
@@ -278,7 +299,7 @@ class Supervisor:
                 self._forget(name)
             for child in self._children.values():
                 child.topology = topology
-            self._start([new[name] for name in (*changed, *added)])
+            self._start([new[name][0] for name in (*changed, *added)])
         marks = (("-", gone, "stopped"), ("~", changed, "restarted"), ("+", added, "started"))
         lines = [f"{mark} {name} {done}" for mark, names, done in marks for name in names]
         return lines or ["nothing changed"]

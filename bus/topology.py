@@ -8,7 +8,6 @@ Relative paths in the file start at its folder.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,12 @@ from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from .errors import TopologyError
-from .names import is_pattern, matches, parse_key
+from .hosts import HostSpec, host_faults, read_hosts
+from .names import NO_NAME, is_name, is_pattern, matches, parse_key
 from .prefixes import prefix_of_file
 from .secrets import Secrets
 from .tables import build, nearest
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_NO_NAME = "is no name: use letters, digits, - _ and . (at most 64, the first a letter or a digit)"
 _Positive = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=0)]
 _Names = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -69,6 +67,7 @@ class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     quality: QualitySpec = QualitySpec()
     fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
     derive: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    host: str = ""
 
 
 class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +77,7 @@ class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
     type: str
     streams: _Names
     options: dict[str, Any] = field(default_factory=dict)
+    host: str = ""
 
 
 class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,6 +96,7 @@ class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     fallback: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     journal: JournalSpec = JournalSpec(max_mb=1024)
+    host: str = ""
 
 
 ActorSpec = ProducerSpec | SinkSpec | RunnerSpec
@@ -116,6 +117,7 @@ class Topology(Struct, frozen=True):
     sinks: tuple[SinkSpec, ...] = ()
     runners: tuple[RunnerSpec, ...] = ()
     prefixes: dict[str, str] = field(default_factory=dict)
+    hosts: dict[str, HostSpec] = field(default_factory=dict)
 
     @property
     def actors(self) -> tuple[ActorSpec, ...]:
@@ -214,15 +216,16 @@ def read(path: Path) -> tuple[Topology, list[str]]:
     """
     path = path.absolute()
     raw, problems = _parse(path), list[str]()
-    known = ("bus", *_ROLES.values())
+    known = ("bus", "hosts", *_ROLES.values())
     problems += [f"[{key}] is an unknown table{nearest(key, known)}" for key in raw if key not in known]
     bus = build(BusSpec, raw.get("bus", {}), "[bus]", problems) or BusSpec()
+    hosts = read_hosts(raw.get("hosts", {}), problems)
     secrets = Secrets(path.parent)
     producers = _actors(ProducerSpec, raw, secrets, problems)
     sinks = _actors(SinkSpec, raw, secrets, problems)
     runners = _actors(RunnerSpec, raw, secrets, problems)
     prefixes, unnamed = _prefixes(producers, path.parent)
-    topology = Topology(path, bus, producers, sinks, runners, prefixes)
+    topology = Topology(path, bus, producers, sinks, runners, prefixes, hosts)
     complete = len(producers + runners) == len(_rows(raw, "producer") + _rows(raw, "runner")) and not unnamed
     return topology, [*problems, *unnamed, *_faults(topology, complete)]
 
@@ -283,15 +286,16 @@ def _faults(topology: Topology, complete: bool) -> Iterator[str]:
     yield from _bad_derivations(topology)
     yield from _unrunnable(topology)
     yield from _circles(topology)
+    yield from host_faults(topology, {spec.name: place(spec) for spec in topology.actors})
 
 
 def _bad_names(topology: Topology) -> Iterator[str]:
     owners: dict[str, str] = {}
-    if not _FILE_NAME.fullmatch(topology.bus.name):
-        yield f"[bus], name: {topology.bus.name!r} {_NO_NAME}"
+    if not is_name(topology.bus.name):
+        yield f"[bus], name: {topology.bus.name!r} {NO_NAME}"
     for spec in topology.actors:
-        if not _FILE_NAME.fullmatch(spec.name):
-            yield f"{place(spec)}, name: {spec.name!r} {_NO_NAME}"
+        if not is_name(spec.name):
+            yield f"{place(spec)}, name: {spec.name!r} {NO_NAME}"
         if spec.name == "supervisor":
             yield f"{place(spec)}, name: 'supervisor' is the name of what runs them: choose another"
         if spec.name in owners:

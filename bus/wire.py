@@ -243,7 +243,10 @@ class StreamInfo(Struct, frozen=True, array_like=True):
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
-    """The answer to ``Info``; ``lags`` is what each declared consumer has not got yet, in messages."""
+    """The answer to ``Info``; ``lags`` is what each declared consumer has not got yet, in messages.
+
+    ``pub_elsewhere`` is where other hosts subscribe, empty if they cannot.
+    """
 
     publisher: str
     version: str
@@ -254,6 +257,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     lags: dict[str, int]
     subscribers: int
     peers: list[Peer] = []
+    pub_elsewhere: str = ""
 
 
 class Span(Struct, frozen=True, array_like=True):

@@ -20,6 +20,7 @@ COMMANDS = {
     "up": ("operate:up", "Check the topology, launch its actors, watch and restart them."),
     "check": ("check:check", "Find every fault of a topology at once, or print its graph."),
     "run": ("operate:run", "Run one actor in the foreground."),
+    "keys": ("keys:keys", "Make the key pair of a host."),
     "init": ("init:init", "Write a topology and its scripts to start from."),
     "ps": ("operate:ps", "Show the actors that are up."),
     "stop": ("operate:stop", "Stop what is up, in order."),
@@ -69,6 +70,11 @@ topology_argument = click.argument(
     "topology", type=click.Path(path_type=Path), default=Path("topology.toml"), metavar="[TOPOLOGY]"
 )
 """The decorator of every command that reads a topology."""
+
+host_option = click.option(
+    "--host", default="", metavar="NAME", help="Which of the topology's [hosts] this machine is. Else PYNELIVE_HOST."
+)
+"""The decorator of every command that is of one host."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

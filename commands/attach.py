@@ -15,13 +15,15 @@ from typing import Any
 import click
 
 from ..bus.actor import run_role
+from ..bus.discovery import find_bus
 from ..bus.errors import Fault
 from ..bus.messages import Bar, Message
-from ..bus.rundir import RunDir, find_run_dir
+from ..bus.rundir import RunDir
 from ..bus.subscribe import Heard, listen
 from ..bus.subscriber import Subscriber
 from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
 from ..bus.wire import Start
+from .app import host_option
 from .lines import json_line, plain_line, say
 
 bus_option = click.option(
@@ -77,21 +79,22 @@ def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
 @click.option("-n", "count", type=click.IntRange(1), metavar="COUNT", help="Leave after so many messages.")
 @bus_option
+@host_option
 def tail(
-    patterns: tuple[str, ...], start: Start, forming: bool, as_json: bool, count: int | None, bus: str | None
+    patterns: tuple[str, ...], start: Start, forming: bool, as_json: bool, count: int | None, bus: str | None, host: str
 ) -> None:
     """Attach to streams and print what they say, history first if --from asks for it."""
     _run_until_interrupted(
-        _tail(patterns, start, _wanted(forming), json_line if as_json else plain_line, count, bus)
+        _tail(patterns, start, _wanted(forming), json_line if as_json else plain_line, count, find_bus(bus, host))
     )
 
 
 async def _tail(
     patterns: tuple[str, ...], start: Start, wanted: Callable[[Message], bool], line: Callable[[Heard], str],
-    count: int | None, bus: str | None,
+    count: int | None, run: RunDir,
 ) -> None:  # fmt: skip
     seen = 0
-    async with listen(*patterns, start=start, bus=bus, name="tail") as heard:
+    async with listen(*patterns, start=start, bus=run, name="tail") as heard:
         async for item in heard:
             if not wanted(item.message):
                 continue
@@ -136,11 +139,12 @@ async def _found(run: RunDir, patterns: tuple[str, ...]) -> None:
     help="Where a new file begins: -500, earliest, a time.",
 )
 @bus_option
-def record(patterns: tuple[str, ...], folder: Path, start: Start, bus: str | None) -> int:
+@host_option
+def record(patterns: tuple[str, ...], folder: Path, start: Start, bus: str | None, host: str) -> int:
     """Attach a recorder: .ohlcv files of the streams in DIR; an existing file is continued without a hole."""
     from ..sinks.feed import SinkFeed
 
-    run = find_run_dir(bus)
+    run = find_bus(bus, host)
     asyncio.run(_found(run, patterns))
     if sys.stderr.isatty():
         click.echo(f"recording {', '.join(patterns)} into {folder}; Ctrl-C ends it", err=True)
@@ -170,6 +174,7 @@ def _say_progress(bars: int) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
 @bus_option
+@host_option
 def exec_script(
     script: Path,
     stream: str,
@@ -178,11 +183,12 @@ def exec_script(
     output: Path | None,
     as_json: bool,
     bus: str | None,
+    host: str,
 ) -> int:
     """Attach a PyneCore script to a stream: warm it up with history, then print what it says live."""
     from ..runners.feed import RunnerFeed
 
-    run = find_run_dir(bus)
+    run = find_bus(bus, host)
     asyncio.run(_found(run, (stream,)))
     name = f"exec-{script.stem}-{os.getpid()}"
     spec = RunnerSpec(

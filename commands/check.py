@@ -9,7 +9,9 @@ import click
 
 from ..bus import graph
 from ..bus.errors import TopologyError
-from .app import topology_argument
+from ..bus.hosts import chosen_host
+from ..bus.security import check_key
+from .app import host_option, topology_argument
 from .validate import load
 
 
@@ -17,11 +19,15 @@ from .validate import load
 @topology_argument
 @click.option("--json", "form", flag_value="json", help="Print the graph as JSON.")
 @click.option("--dot", "form", flag_value="dot", help="Print the graph for Graphviz.")
-def check(topology: Path, form: str | None) -> int:
+@host_option
+def check(topology: Path, form: str | None, host: str) -> int:
     """Find every fault of TOPOLOGY at once, or print its graph."""
     write = {"json": graph.to_json, "dot": graph.dot, None: graph.tree}[form]
     try:
-        click.echo(write(load(topology, thorough=True)))
+        checked = load(topology, thorough=True)
+        if host:
+            check_key(checked, chosen_host(checked, host))
+        click.echo(write(checked))
     except TopologyError as error:
         if form != "json":
             raise

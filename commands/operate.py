@@ -15,12 +15,14 @@ import msgspec
 from ..bus.actor import debugging, receive_topology, run_actor
 from ..bus.children import ENTRY, View
 from ..bus.control import Request, ask
+from ..bus.discovery import announce_elsewhere
 from ..bus.errors import Fault
+from ..bus.hosts import chosen_host
 from ..bus.logs import Line, LogReader
 from ..bus.rundir import RunDir, find_run_dir, is_held, take_lock
 from ..bus.supervisor import Supervisor, already_up
 from ..bus.topology import Topology
-from .app import topology_argument
+from .app import host_option, topology_argument
 from .table import print_views, screen
 from .validate import load
 
@@ -34,24 +36,25 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.command()
 @topology_argument
 @click.option("--only", multiple=True, metavar="NAME", help="Launch only this actor; repeatable.")
+@host_option
 @click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after that time.")
 @click.option("--detach", is_flag=True, help="Return as soon as everything is ready.")
 @click.option("--detached", is_flag=True, hidden=True)
 @json_option
 def up(
-    topology: Path, only: Sequence[str], duration: float | None, detach: bool, detached: bool, as_json: bool
+    topology: Path, only: Sequence[str], host: str, duration: float | None, detach: bool, detached: bool, as_json: bool
 ) -> int:
     """Check the topology, launch its actors, watch and restart them; Ctrl-C stops all in order."""
     checked = load(topology)
     if detach:
-        return _detach(checked, only, duration)
+        return _detach(checked, only, chosen_host(checked, host), duration)
     form = "none" if detached else "json" if as_json else "auto"
-    return asyncio.run(_up(checked, only, duration, form), debug=debugging())
+    return asyncio.run(_up(checked, only, host, duration, form), debug=debugging())
 
 
-async def _up(topology: Topology, only: Sequence[str], duration: float | None, form: str) -> int:
+async def _up(topology: Topology, only: Sequence[str], host: str, duration: float | None, form: str) -> int:
     shown = screen(form)
-    supervisor = Supervisor(topology, only, echo=shown.event)
+    supervisor = Supervisor(topology, only, echo=shown.event, host=host)
     supervisor.obey_signals()
     showing = asyncio.create_task(shown.follow(supervisor.views))
     try:
@@ -63,11 +66,12 @@ async def _up(topology: Topology, only: Sequence[str], duration: float | None, f
     return code
 
 
-def _detach(topology: Topology, only: Sequence[str], duration: float | None) -> int:
+def _detach(topology: Topology, only: Sequence[str], host: str, duration: float | None) -> int:
     run_dir = RunDir(topology)
     if is_held(run_dir.lock):
         raise Fault(already_up(run_dir))
     options = [text for name in only for text in ("--only", name)]
+    options += ["--host", host] if host else []
     options += [] if duration is None else ["--duration", str(duration)]
     with (run_dir.logs / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -119,7 +123,9 @@ def run(name: str, topology: Path, supervised: int | None) -> int:
     """Run the actor NAME in the foreground: exactly what `up` launches."""
     if supervised is not None:
         return run_actor(receive_topology(), name, supervised)
-    return run_actor(load(topology), name)
+    checked = load(topology)
+    announce_elsewhere(RunDir(checked), checked, checked.actor(name).host)
+    return run_actor(checked, name)
 
 
 @click.command()

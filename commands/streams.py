@@ -12,11 +12,12 @@ from typing import Any
 import click
 import msgspec
 
-from ..bus.discovery import require_up
+from ..bus.discovery import find_bus, require_up
 from ..bus.link import Link
 from ..bus.messages import Bar, State
-from ..bus.rundir import RunDir, find_run_dir
+from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
+from .app import host_option
 from .attach import bus_option
 from .lines import clock
 
@@ -27,11 +28,12 @@ _WORDS = ("stream", "state", "origin", "subscriber", "host", "publisher")
 
 @click.command()
 @bus_option
+@host_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a stream, and one a subscriber.")
 @click.option("--all", "internal", is_flag=True, help="What runners keep for their own recovery (exec:…) too.")
-def streams(bus: str | None, as_json: bool, internal: bool) -> None:
+def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
     """List what is on the bus: state, rate, lag, last bar; and who follows it, how far behind, with what losses."""
-    run = find_run_dir(bus)
+    run = find_bus(bus, host)
     require_up(run)
     rows, peers = asyncio.run(_rows(run))
     rows = [row for row in rows if internal or not row["stream"].startswith("exec:")]

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from ..bus.errors import Fault, Hopeless
+from ..bus.hosts import door_of
 from ..bus.messages import Bar, End, Instrument
 from ..bus.names import Key, parse_key
 from ..bus.plugins import configure
@@ -76,8 +77,9 @@ class Feed:
         run_dir = RunDir(self._topology)
         history = DerivedArchive(History(self._provider, self._instruments))
         self._publisher = Publisher(
-            run_dir, self._spec.name, consumers, self._spec.journal, history, self._topology.bus.transport
-        )
+            run_dir, self._spec.name, consumers, self._spec.journal, history, self._topology.bus.transport,
+            door_of(self._topology, self._spec),
+        )  # fmt: skip
         self._opening = Opening(self._spec, self._provider, self._publisher, history, run_dir)
         self._meters = Meters(self._provider)
         self._keeper = Keeper(self._provider, self._lanes, self._meters)

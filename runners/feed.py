@@ -21,6 +21,7 @@ import msgspec
 from ..bus import failpoints
 from ..bus.cursor import Cursor
 from ..bus.errors import Fault, Hopeless
+from ..bus.hosts import door_of
 from ..bus.journal import Journal
 from ..bus.messages import Alert, Bar, End, Executed, Fill, Message, Run, Signal, State
 from ..bus.plugins import find
@@ -84,8 +85,9 @@ class RunnerFeed:
         readers = [] if self._attached else self._topology.consumers(self._stream)
         consumers = {name: [self._stream] for name in readers}
         self._publisher = Publisher(
-            run, self._spec.name, consumers, self._spec.journal, transport=self._topology.bus.transport
-        )
+            run, self._spec.name, consumers, self._spec.journal, transport=self._topology.bus.transport,
+            door=door_of(self._topology, self._spec),
+        )  # fmt: skip
         self._subscriber = Subscriber(
             run, [self._spec.stream], self._take, self._begin, "" if self._attached else self._spec.name,
             self._take_older,
@@ -95,7 +97,7 @@ class RunnerFeed:
     def _identity(self) -> str:
         """What a run depends on; another one is another run."""
         digest = sha256(self._script.read_bytes())
-        spec = msgspec.structs.replace(self._spec, output="")
+        spec = msgspec.structs.replace(self._spec, output="", host="")
         digest.update(msgspec.json.encode([spec, version("pynesys-pynecore")]))
         return digest.hexdigest()[:16]
 
@@ -351,7 +353,7 @@ class RunnerFeed:
         streams = [
             StreamStatus(
                 c.stream, c.next, self._bars, c.lag + len(self._waiting), c.time_ms, c.last_price,
-                "ended" if c.ended else c.state,
+                c.shown,
             )
             for c in self._cursors or self._subscriber.cursors
         ]  # fmt: skip

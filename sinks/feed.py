@@ -139,7 +139,7 @@ class SinkFeed:
         streams = [
             StreamStatus(
                 c.stream, c.next, self._bars.get(c.stream, 0), c.lag, c.time_ms, c.last_price,
-                "ended" if c.ended else c.state,
+                c.shown,
             )
             for c in self._cursors or self._subscriber.cursors
         ]  # fmt: skip

@@ -1,0 +1,16 @@
+"""`pynelive keys`: the key pair of a host."""
+
+from __future__ import annotations
+
+import click
+
+from ..bus.security import make_key, secret_path
+
+
+@click.command()
+@click.argument("name")
+def keys(name: str) -> None:
+    """Make the key pair of the host NAME, on that host: the secret key stays there, the public one is printed."""
+    public = make_key(name)
+    click.echo(f"the secret key is {secret_path(name)}; for the topology of every host:", err=True)
+    click.echo(f'[hosts.{name}]\nkey = "{public}"')
