@@ -17,8 +17,8 @@ class Cursor:
     """
 
     __slots__ = (
-        "asked", "begun", "chosen", "ended_at", "epoch", "head", "held", "instrument", "joined", "known_ms", "last", "live",
-        "missing", "next", "patience_until", "silent", "start", "state", "stream", "time_ms", "topic", "tries",
+        "asked", "begun", "chosen", "ended_at", "epoch", "head", "held", "instrument", "joined", "known_ms", "last",
+        "live", "missing", "next", "patience_until", "silent", "start", "state", "stream", "time_ms", "topic", "tries",
     )  # fmt: skip
 
     def __init__(self, stream: str, instrument: Instrument | None) -> None:

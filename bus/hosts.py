@@ -6,7 +6,6 @@ of the file, take two ports each from the host's first one on: ROUTER, XPUB. Eve
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta, Struct
 
+from .endpoints import is_ip, tcp
 from .errors import TopologyError
 from .names import NO_NAME, is_name
 from .tables import build, nearest
@@ -85,11 +85,11 @@ def door_of(topology: Topology, spec: ActorSpec) -> Door | None:
     if host is None or not (host.address and host.key) or not topology.published(spec):
         return None
     port = host.port + 2 * publishers_of(topology, spec.host).index(spec)
-    inside = host.bind or (host.address if _is_ip(host.address) else "*")
+    inside = host.bind or (host.address if is_ip(host.address) else "*")
     allowed = frozenset(other.key for other in topology.hosts.values() if other.key)
     return Door(
-        spec.host, host.key, _at(inside, port), _at(inside, port + 1), _at(host.address, port),
-        _at(host.address, port + 1), allowed,
+        spec.host, host.key, tcp(inside, port), tcp(inside, port + 1), tcp(host.address, port),
+        tcp(host.address, port + 1), allowed,
     )  # fmt: skip
 
 
@@ -103,18 +103,6 @@ def wiring(topology: Topology, spec: ActorSpec) -> Any:
     """What the actor has of [hosts]: it must be started again when that changes."""
     host = topology.hosts.get(spec.host)
     return host and host.key, door_of(topology, spec)
-
-
-def _at(host: str, port: int) -> str:
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-def _is_ip(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return True
 
 
 # --- what can be wrong ------------------------------------------------------------------------------------------------
@@ -175,7 +163,7 @@ def _unreachable(topology: Topology, place: dict[str, str]) -> Iterator[str]:
 
 def _bad_address(where: str, host: HostSpec) -> Iterator[str]:
     for key, address in (("address", host.address), ("bind", host.bind)):
-        if address and not (_is_ip(address) or _HOST_NAME.fullmatch(address) or (key, address) == ("bind", "*")):
+        if address and not (is_ip(address) or _HOST_NAME.fullmatch(address) or (key, address) == ("bind", "*")):
             yield f"{where}, {key}: {address!r} is neither an IP address nor the name of a machine"
     if host.address in ("0.0.0.0", "::"):
         yield f"{where}, address: {host.address} is no address that others could connect to: that is `bind`"

@@ -17,6 +17,7 @@ from .answers import answer_info, answer_replay
 from .archive import Archive, Desk, HistorySource
 from .consumers import Consumers
 from .discovery import Claim
+from .endpoints import clear
 from .errors import Fault
 from .hosts import Door
 from .journal import Journal
@@ -25,7 +26,7 @@ from .outgoing import Out
 from .reports import Peers, Report
 from .rundir import RunDir
 from .security import Gate, open_door
-from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, clear, endpoint_of, own_endpoint, send
+from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, endpoint_of, own_endpoint, send
 from .topology import JournalSpec
 from .versions import Refused
 from .wire import (

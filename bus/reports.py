@@ -1,4 +1,4 @@
-"""What subscribers say of themselves once a second, and the book that a publisher keeps of it for `pynelive streams`."""
+"""What subscribers say of themselves once a second, and a publisher's book of it for `pynelive streams`."""
 
 from __future__ import annotations
 

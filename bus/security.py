@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import sockets
+from .endpoints import near
 from .errors import Fault, TopologyError
 from .hosts import Door
 from .names import NO_NAME, is_name
@@ -173,7 +174,7 @@ async def open_door(door: Door, name: str, router: Socket, pub: Socket) -> Gate:
     try:
         for kind, socket, endpoint in (("DEALER", router, door.control_bind), ("SUB", pub, door.pub_bind)):
             sockets.bind_between_hosts(socket, endpoint, curve, domain)
-            await _try_door(kind, sockets.near_endpoint_of(socket), curve._replace(server=curve.public))
+            await _try_door(kind, near(sockets.endpoint_of(socket)), curve._replace(server=curve.public))
     except BaseException:
         gate.close()
         raise

@@ -9,15 +9,14 @@ reasons for each are measured (docs/wire.md).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import urlsplit
 
+from .endpoints import clear, refuse_remote
 from .errors import Fault
 
 # PyneCore's import hook prefers pyzmq's _zmq.py to the compiled module beside it, which breaks pyzmq.
@@ -77,25 +76,6 @@ def own_endpoint(folder: Path, name: str, transport: str) -> str:
     return f"ipc://{folder}/{sha256(name.encode()).hexdigest()[:16]}"
 
 
-def refuse_remote(endpoint: str) -> None:
-    """Let only addresses of this machine pass.
-
-    :raises Fault: the address could be reached from elsewhere
-    """
-    try:
-        parts = urlsplit(endpoint)
-        if parts.scheme == "ipc":
-            return
-        loopback = parts.scheme == "tcp" and ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise Fault(
-            f"{endpoint} is refused: tcp beyond this machine would carry the bars unencrypted to anyone; "
-            "use ipc://…, tcp://127.0.0.1:PORT, or [hosts] with keys"
-        )
-
-
 def _socket(kind: int, **options: int) -> zmq.Socket[bytes]:
     socket = context().socket(kind)
     socket.linger = 0
@@ -130,9 +110,7 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> zmq.Socket[bytes]:
     refuse_remote(endpoint)
     before = os.umask(0o177)
     try:
-        if endpoint.startswith("ipc://"):
-            # The holder of the lock owns the path.
-            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+        clear(endpoint)  # the holder of the lock owns the path
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         socket.close()
@@ -221,21 +199,9 @@ def z85(key: bytes) -> str:
     return _z85.encode(key).decode()
 
 
-def clear(*endpoints: str) -> None:
-    """Remove what closed sockets have left in the file system; the holder of the lock owns the paths."""
-    for endpoint in endpoints:
-        if endpoint.startswith("ipc://"):
-            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
-
-
 def endpoint_of(socket: zmq.Socket[bytes]) -> str:
     """Where a bound socket really listens."""
     return socket.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-def near_endpoint_of(socket: zmq.Socket[bytes]) -> str:
-    """Where this machine itself reaches a bound socket."""
-    return endpoint_of(socket).replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def other_parts(socket: zmq.Socket[bytes]) -> list[bytes]:

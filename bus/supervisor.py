@@ -40,7 +40,7 @@ STUCK_S = 5.0
 
 
 class Supervisor:
-    """Runs the actors of a topology that are of this host, all or only the named, until they end or are told to stop."""
+    """Runs a host's actors of a topology, all or only the named, until they end or are told to stop."""
 
     def __init__(
         self,
