@@ -301,6 +301,8 @@ class Link:
             cursor.next = seq + count
             if cursor.next > cursor.head:
                 cursor.head = cursor.next
+        if cursor.known_ms and not (messages := cursor.unseen(messages)):
+            return  # after another epoch the publisher says again what it had lost, and these were delivered before
         cursor.note(messages)
         self._taker.deliver(cursor, messages)
 

@@ -150,8 +150,10 @@ async def test_a_publisher_that_comes_back_is_followed_on(tmp_path: Path) -> Non
     await taken.subscriber.close()
 
 
-async def test_a_lost_journal_is_another_epoch_and_doubles_nothing(tmp_path: Path) -> None:
-    """A journal that was removed begins a new epoch: the subscriber goes on by bar time."""
+@pytest.mark.parametrize("live", [False, True])
+async def test_a_lost_journal_is_another_epoch_and_doubles_nothing(tmp_path: Path, live: bool) -> None:
+    """A journal that was removed begins a new epoch: the subscriber goes on by bar time, whether it finds in the
+    journal what it has already, or is told that again once it is live."""
     run = run_dir(tmp_path)
     async with publishing(run) as publisher:
         publisher.publish(STREAM, *map(make_bar, range(10)))
@@ -161,8 +163,12 @@ async def test_a_lost_journal_is_another_epoch_and_doubles_nothing(tmp_path: Pat
     for path in folder.glob("*.seg"):
         path.unlink()
     async with publishing(run) as publisher:
-        publisher.publish(STREAM, *map(make_bar, range(5, 15)))
-        await wait_until(lambda: len(taken.closed()) == 15)
+        if live:
+            await wait_until(lambda: all(c.epoch == publisher.epoch and c.live for c in taken.subscriber.cursors))
+        for number in range(5, 15):
+            publisher.publish(STREAM, make_bar(number))
+            publisher.flush()
+        await wait_until(lambda: len(taken.closed()) >= 15)
     assert taken.closed() == list(range(15))
     await taken.subscriber.close()
 
