@@ -28,6 +28,7 @@ class Out:
     def remember(self, messages: Iterable[Message]) -> tuple[int, int]:
         """Note what the messages say of the stream; the number of new closed bars in them, and the latest bar time."""
         bars, time_ms = 0, 0
+        last_ms = self.last.time_ms if self.last is not None else 0
         for message in messages:
             if type(message) is Bar:
                 bar = message
@@ -36,13 +37,14 @@ class Out:
             else:
                 self._remember_other(message)
                 continue
-            if bar.time_ms > time_ms:
-                time_ms = bar.time_ms
+            bar_ms = bar.time_ms
+            if bar_ms > time_ms:
+                time_ms = bar_ms
             if bar.closed:
                 bars += not bar.revision
                 self.ended = False
-                if self.last is None or bar.time_ms >= self.last.time_ms:
-                    self.last = bar
+                if bar_ms >= last_ms:
+                    self.last, last_ms = bar, bar_ms
         return bars, time_ms
 
     def _remember_other(self, message: Message) -> None:

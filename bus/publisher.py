@@ -26,7 +26,7 @@ from .outgoing import Out
 from .reports import Peers, Report
 from .rundir import RunDir
 from .security import Gate, open_door
-from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, endpoint_of, own_endpoint, send
+from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, endpoint_of, own_endpoint, send, sender
 from .topology import JournalSpec
 from .versions import Refused
 from .wire import (
@@ -116,7 +116,7 @@ class Publisher:
             self._recover(self._out(track.name))
         self._pub = bind_pub(own_endpoint(self._run.sockets, f"{self.name}.pub", self._transport))
         self._router = bind_router(own_endpoint(self._run.sockets, f"{self.name}.ctl", self._transport))
-        self._send = self._pub.send
+        self._send = sender(self._pub)
         self.pub_endpoint, self._control = endpoint_of(self._pub), endpoint_of(self._router)
         self._loop = asyncio.get_running_loop()
         self._failed = self._loop.create_future()

@@ -260,6 +260,11 @@ def connect_dealer(endpoint: str, curve: Curve | None = None) -> zmq.Socket[byte
     return _connect(socket, endpoint, curve)
 
 
+def sender(socket: zmq.Socket[bytes]) -> Callable[[bytes], object]:
+    """The compiled send of a socket that never blocks; pyzmq's Python layer above it costs as much again."""
+    return super(zmq.Socket, socket).send
+
+
 def send(socket: zmq.Socket[bytes], data: bytes) -> bool:
     """Send without waiting; False if the socket cannot take it now."""
     try:
@@ -306,12 +311,12 @@ class Reader:
         self._drain()
 
     def _drain(self) -> None:
-        receive, handle = self._socket.recv, self._handle
+        receive, handle, now = self._socket.recv, self._handle, zmq.NOBLOCK
         try:
             for _ in range(_BUDGET):
                 if self.paused or not self._open:
                     return
-                handle(receive(zmq.NOBLOCK))
+                handle(receive(now))
         except zmq.Again:
             return
         self.poke()
