@@ -9,6 +9,7 @@ FAULTS   ?= 0
 SEED     ?= 1
 EXCHANGE ?= BINANCE
 MINUTES  ?= 5
+ONLY     ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -19,7 +20,7 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real lab live-check test lint bench bench-venues clean wheel
+.PHONY: help demo real lab live-check test lint bench bench-limits bench-venues clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -48,8 +49,11 @@ real: ## run thirteen years of real AAPL bars, out of a PyPI package
 bench-venues: $(BIN)/.venues ## measure 1,000 streams of a venue, beside ccxt's own way and PyneCore's
 	@$(BIN)/python benchmarks/venues.py $(ARGS)
 
-bench: $(BIN)/.installed ## measure the bus on this machine
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(BIN)/.bench ## measure the bus on this machine, or some of it: ONLY=P1,P4
+	@$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+bench-limits: $(BIN)/.installed ## measure how much this machine holds
+	@$(BIN)/python benchmarks/limits.py $(ARGS)
 
 clean: ## remove all that make has made
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)
@@ -68,6 +72,13 @@ $(BIN)/.sample: $(BIN)/.installed
 $(BIN)/.venues: $(BIN)/.installed
 	@echo "installing what the venues need into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[venues]"
+	@touch $@
+
+# One that cannot be built here is left out, and what is compared with it is skipped.
+$(BIN)/.bench: $(BIN)/.installed
+	@echo "installing what the bus is compared with into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[bench]" || \
+		echo "without all of it: benchmarks that need the rest are skipped" >&2
 	@touch $@
 
 # The wheel in an environment of its own, so that what is checked is what is shipped.

@@ -1,79 +1,80 @@
-"""The way of a bar: encode, journal, publish, receive, check, decode; beside bare pyzmq + msgspec, and beside C.
-
-Every case is one publishing and one receiving process over ipc, the same bars, the same number of bars a frame; the
-cases of a round run one after the other, and the ratios are taken within the round. The receiver of every Python case
-returns a checksum over all decoded fields; ours must equal the checksum of the journal read again from disk.
-"""
+"""P1, P2: the way of a bar – encode, journal, publish, receive, check, decode – beside bare pyzmq, and beside C."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import msgspec
 import zmq
+from harness import Row, bars, call, checksum, compare, folder, reference, rounds, together, verify
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.journal import Journal
 from pynelive.bus.messages import Bar, Instrument, Message
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscriber import Subscriber, from_earliest
-from pynelive.bus.wire import decode
+from pynelive.bus.wire import HEADER, decode, encode
 
+TITLE = "The way of a bar"
+ABOUT = """
+One publishing and one receiving process over `ipc`, from the first publish to the last decoded bar, both sides with the
+same bars a frame. The receiver's checksum over every field of every bar must equal the bars', and ours that of the
+journal read again from disk.
+
+| side | does |
+|---|---|
+| ours | encodes, journals (survives a kill -9; on disk within 100 ms), numbers, sends; checks the numbers, repairs, decodes, acknowledges |
+| bare | pyzmq and msgspec: encodes and sends, without limit to its queue; receives (blocking) and decodes. No journal, no numbers, no repair |
+| C | libzmq's own limit: sends and receives as many bytes. No bars, nothing encoded or decoded |
+"""  # noqa: E501 - a table
 STREAM = "bench:BTC/USDT@1"
 TOPIC = b"b1/bench:BTC%2FUSDT@1\0"
+COUNT = 200_000
 C_SIZE = 100
+_SLICE = 2048
 
 
-def bars(count: int) -> list[Bar]:
-    """Bars that all differ."""
-    return [
-        Bar(n * 60_000, n + 0.25, n + 1.5, n - 1.5, n + 0.75, n * 0.125, True, 0, 0, "venue", n, None)
-        for n in range(count)
-    ]
+def names(count: int) -> list[str]:
+    """So many streams; of one, the usual."""
+    return [STREAM] if count == 1 else [f"bench:S{number:05}/USDT@1" for number in range(count)]
 
 
-def checksum(messages: Sequence[Message]) -> int:
-    """A number that every field of every bar goes into; exact, as the values are multiples of 1/8."""
-    return sum(
-        int((b.time_ms + b.open + 2 * b.high + 3 * b.low + 5 * b.close + 7 * b.volume + b.received_ns + b.closed) * 8)
-        for b in messages
-        if type(b) is Bar
-    )
+def frame_bytes(frame: int) -> int:
+    """How long a frame of ours is, with so many bars in it."""
+    return len(TOPIC) + HEADER.size + len(encode(bars(frame)))
 
 
 # --- bare pyzmq + msgspec ---------------------------------------------------------------------------------------------
 
 
-def bare_publish(folder: Path, count: int, frame: int) -> float:
+def bare_publish(place: str, count: int, frame: int) -> float:
     """XPUB without limit: nothing is journaled, numbered or checked."""
-    encode = msgspec.msgpack.Encoder().encode
+    encoded = msgspec.msgpack.Encoder().encode
     with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
         socket.set(zmq.SNDHWM, 0)
-        socket.bind(f"ipc://{folder}/bare")
+        socket.bind(f"ipc://{place}/bare")
         made = bars(count)
         socket.recv()
         started = time.monotonic()
         for at in range(0, count, frame):
-            socket.send(TOPIC + encode(made[at : at + frame]))
+            socket.send(TOPIC + encoded(made[at : at + frame]))
         socket.linger = -1
     return started
 
 
-def bare_receive(folder: Path, count: int) -> tuple[float, int]:
+def bare_receive(place: str, count: int) -> tuple[float, int]:
     """A blocking SUB; decodes every frame."""
     read = msgspec.msgpack.Decoder(list[Bar]).decode
     got: list[list[Bar]] = []
     with zmq.Context() as context, context.socket(zmq.SUB) as socket:
         socket.set(zmq.RCVHWM, 0)
         socket.subscribe(TOPIC)
-        socket.connect(f"ipc://{folder}/bare")
+        socket.connect(f"ipc://{place}/bare")
         left, skip = count, len(TOPIC)
         while left:
             messages = read(memoryview(socket.recv())[skip:])
@@ -86,145 +87,132 @@ def bare_receive(folder: Path, count: int) -> tuple[float, int]:
 # --- ours -------------------------------------------------------------------------------------------------------------
 
 
-async def _publish(folder: Path, count: int, frame: int) -> float:
-    publisher = Publisher(RunDir(folder), "bench", {"sink": [STREAM]})
+async def say(publisher: Publisher, streams: Sequence[str], count: int, frame: int, *end: Message) -> list[float]:
+    """Say bars of all streams in turn, paced by the declared consumer as any source without a clock.
+
+    :return: when it began, when all was durable at the consumer, the processor time between
+    """
     await publisher.open()
-    publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
-    publisher.flush()
+    for stream in streams:
+        publisher.publish(stream, Instrument(stream.partition(":")[2], "1"))
     made = bars(count)
-    while not publisher.consumers.durable().get(STREAM):  # noqa: ASYNC110 - the other end is a process
-        await asyncio.sleep(0.001)
-    started = time.monotonic()
-    for at in range(0, count, frame):
-        publisher.publish(STREAM, *made[at : at + frame])
+    await publisher.drained()
+    started, cpu = time.monotonic(), time.process_time()
+    for at, stream in zip(range(0, count, frame), cycle(streams), strict=False):
+        publisher.publish(stream, *made[at : at + frame])
         publisher.flush()
-        if at % 2048 == 0:
+        if at % _SLICE == 0:
             await asyncio.sleep(0)
             await publisher.room()
+    for stream in streams:
+        publisher.publish(stream, *end)
     await publisher.drained()
-    await publisher.close()
-    return started
+    return [started, time.monotonic(), time.process_time() - cpu]
 
 
-def our_publish(folder: Path, count: int, frame: int) -> float:
-    """The project's publisher; paced by its declared consumer as any source without a clock."""
-    return asyncio.run(_publish(folder, count, frame))
+def our_publish(place: str, count: int, frame: int, streams: int = 1, transport: str = "auto") -> list[float]:
+    """The project's publisher; what ``say`` says."""
+
+    async def main() -> list[float]:
+        publisher = Publisher(RunDir(Path(place)), "bench", {"sink": names(streams)}, transport=transport)
+        said = await say(publisher, names(streams), count, frame)
+        await publisher.close()
+        return said
+
+    return asyncio.run(main())
 
 
-async def _receive(folder: Path, count: int) -> tuple[float, int]:
+async def _receive(place: str, count: int, streams: int) -> tuple[float, int, float]:
     got: list[list[Message]] = []
-    left, done = count + 1, asyncio.Event()
+    left, done, cpu = count + streams, asyncio.Event(), 0.0
 
     def take(cursor: Cursor, messages: list[Message]) -> None:
-        nonlocal left
+        nonlocal left, cpu
         left -= len(messages)
         got.append(messages)
-        subscriber.ack({STREAM: (cursor.epoch, cursor.next)})
+        if not cpu and left <= count:  # the instruments are here
+            cpu = time.process_time()
+        subscriber.ack({cursor.stream: (cursor.epoch, cursor.next)})
         if not left:
             done.set()
 
-    subscriber = Subscriber(RunDir(folder), [STREAM], take, from_earliest, "sink")
+    subscriber = Subscriber(RunDir(Path(place)), ["bench:*"], take, from_earliest, "sink")
     subscriber.open()
     await done.wait()
-    ended = time.monotonic()
+    ended, cpu = time.monotonic(), time.process_time() - cpu
     await subscriber.finish()
     await subscriber.close()
-    return ended, sum(map(checksum, got))
+    return ended, sum(map(checksum, got)), cpu
 
 
-def our_receive(folder: Path, count: int) -> tuple[float, int]:
-    """The project's subscriber on asyncio: sequence checked, gaps repaired."""
-    return asyncio.run(_receive(folder, count))
+def our_receive(place: str, count: int, streams: int = 1) -> tuple[float, int, float]:
+    """The project's subscriber on asyncio: sequence checked, gaps repaired; when it had all, and its processor time."""
+    return asyncio.run(_receive(place, count, streams))
 
 
-def reread(folder: Path) -> int:
+def reread(place: Path) -> int:
     """The checksum of the journal on disk."""
-    journal = Journal(folder / "journal" / "bench", read_only=True)
+    journal = Journal(place / "journal" / "bench", read_only=True)
     total = sum(checksum(decode(record.payload)) for _, record in journal.in_order())
     journal.close(clean=False)
     return total
 
 
-# --- C ----------------------------------------------------------------------------------------------------------------
+# --- the cases --------------------------------------------------------------------------------------------------------
 
 
-def build_reference(folder: Path) -> Path | None:
-    """Compile the C program against the wheel's libzmq; None without a compiler."""
-    library = next((Path(zmq.__file__).parent.parent / "pyzmq.libs").glob("libzmq*"), None)
-    source, program = Path(__file__).parent / "reference.c", folder / "reference"
-    if library is None:
-        return None
-    link = [str(library), f"-Wl,-rpath,{library.parent}", "-Wl,--allow-shlib-undefined"]
-    command = ["cc", "-O2", str(source), *link, "-o", str(program)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return program
+def bare(count: int, frame: int) -> float:
+    """Bars a second."""
+    with folder() as at:
+        started, (ended, seen) = together(call(bare_publish, at, count, frame), call(bare_receive, at, count))
+    verify(f"bare, {frame} a frame", seen, count)
+    return float(count / (ended - started))
 
 
-def c_rate(program: Path, count: int) -> float:
-    """Messages a second of C_SIZE bytes, from the first send to the last receive."""
-    with tempfile.TemporaryDirectory() as folder:
-        endpoint = f"ipc://{folder}/c"
-        command = [program, "pub", endpoint, str(count), str(C_SIZE)]
-        publisher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        receiver = subprocess.Popen([program, "sub", endpoint, str(count)], stdout=subprocess.PIPE, text=True)
-        started, ended = int(publisher.communicate()[0]), int(receiver.communicate()[0])
-    return count / (ended - started) * 1e9
+def timed(count: int, frame: int, streams: int = 1, transport: str = "auto") -> tuple[float, float]:
+    """Seconds from the first publish to the last decoded bar, and the processor time of both ends."""
+    with folder() as at:
+        sending = call(our_publish, at, count, frame, streams, transport)
+        (started, _, cpu), (ended, seen, more) = together(sending, call(our_receive, at, count, streams))
+        on_disk = reread(at)
+    verify(f"ours, {frame} a frame", seen, count)
+    verify(f"the journal, {frame} a frame", on_disk, count)
+    return ended - started, cpu + more
 
 
-# --- a round ----------------------------------------------------------------------------------------------------------
-
-CASES: dict[str, Callable[..., object]] = {
-    "bare_publish": bare_publish, "bare_receive": bare_receive, "our_publish": our_publish, "our_receive": our_receive,
-}  # fmt: skip
+def ours(count: int, frame: int, transport: str = "auto") -> float:
+    """Bars a second."""
+    return count / timed(count, frame, transport=transport)[0]
 
 
-def rate(kind: str, count: int, frame: int) -> float:
-    """Bars a second from the first publish to the last decoded bar; both ends in processes of their own."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        ask = [sys.executable, __file__, str(folder), str(count), str(frame)]
-        publisher = subprocess.Popen([*ask, f"{kind}_publish"], stdout=subprocess.PIPE)
-        receiver = subprocess.Popen([*ask, f"{kind}_receive"], stdout=subprocess.PIPE)
-        started = msgspec.json.decode(publisher.communicate()[0], type=float)
-        ended, seen = msgspec.json.decode(receiver.communicate()[0], type=tuple[float, int])
-        expected = checksum(bars(count))
-        if seen != expected or (kind == "our" and reread(folder) != expected):
-            raise SystemExit(f"{kind}, {frame} a frame: the receiver's checksum is {seen}, the bars' is {expected}")
-    return count / (ended - started)
+def limit(count: int, size: int) -> float:
+    """Messages a second in C."""
+    program = str(reference())
+    with folder() as at:
+        sending = [program, "pub", f"ipc://{at}/c", str(count), str(size), "0", "1"]
+        (started, _), (ended, *_) = together(sending, [program, "sub", f"ipc://{at}/c", str(count), "1", ""])
+    return float(count / (ended - started))
 
 
-GOALS = {("bare", 1): ("P2", 0.75), ("C", 1): ("P2-C", 0.15), ("bare", 64): ("P1", 0.85), ("C", 64): ("P1-C", None)}
-
-
-def measure(rounds: int = 5, count: int = 200_000) -> list[dict[str, object]]:
-    """All ratios, medians over the rounds."""
-    ratios: dict[tuple[str, int], list[float]] = {}
-    rates: dict[int, list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        program = build_reference(Path(name))
-        for _ in range(rounds):
-            limit = c_rate(program, count * 5) if program else None
-            for frame in (1, 64):
-                bare, ours = rate("bare", count, frame), rate("our", count, frame)
-                rates.setdefault(frame, []).append(ours)
-                ratios.setdefault(("bare", frame), []).append(ours / bare)
-                if limit:
-                    ratios.setdefault(("C", frame), []).append(ours / limit)
-    return [_row(beside, frame, median(seen), median(rates[frame])) for (beside, frame), seen in ratios.items()]
-
-
-def _row(beside: str, frame: int, ratio: float, bars_per_s: float) -> dict[str, object]:
-    name, goal = GOALS[beside, frame]
-    other = "bare pyzmq + msgspec, the same frames" if beside == "bare" else f"C, one {C_SIZE} B message a frame"
-    what = f"encode, journal, publish, receive, check, decode; {frame} a frame ÷ {other}"
-    ok = goal is None or ratio >= goal
-    return {"id": name, "what": what, "ratio": round(ratio, 3), "goal": goal, "ok": ok, "bars_per_s": round(bars_per_s)}
-
-
-if __name__ == "__main__":
-    place, how_many, a_frame, case = sys.argv[1:]
-    arguments = [Path(place), int(how_many)] + ([int(a_frame)] if case.endswith("publish") else [])
-    print(msgspec.json.encode(CASES[case](*arguments)).decode())
+def measure(count: int) -> list[Row]:
+    """P1 and P2."""
+    cases: dict[str, Any] = {}
+    for frame in (1, 64):
+        cases[f"ours {frame}"] = lambda frame=frame: ours(COUNT, frame)
+        cases[f"bare {frame}"] = lambda frame=frame: bare(COUNT, frame)
+    if reference():
+        cases["C 1"] = lambda: limit(COUNT * 5, C_SIZE)
+        cases["C 64"] = lambda: limit(COUNT // 8, frame_bytes(64)) * 64
+    found = rounds(count, cases)
+    beside = "bare pyzmq + msgspec, the same frames"
+    rows = [
+        compare("P1", f"64 bars a frame ÷ {beside}", found, "ours 64", "bare 64", "bars/s", 0.85),
+        compare("P2", f"1 bar a frame ÷ {beside}", found, "ours 1", "bare 1", "bars/s", 0.75),
+    ]
+    if reference():
+        many, one = f"C, as many bytes a frame ({frame_bytes(64):,})", f"C, one {C_SIZE} B message a frame"
+        rows += [
+            compare("P1-C", f"64 bars a frame ÷ {many}", found, "ours 64", "C 64", "bars/s"),
+            compare("P2-C", f"1 bar a frame ÷ {one}", found, "ours 1", "C 1", "bars/s", 0.15),
+        ]
+    return rows

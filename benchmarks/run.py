@@ -10,15 +10,33 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-
-import bar_path
+from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).parent
-SUITES = {"P1": bar_path.measure, "P2": bar_path.measure}
+LATEST = ROOT / "results" / "latest.json"
+PAGE = ROOT.parent / "docs" / "benchmarks.md"
+SUITES = {
+    "P1": "bar_path", "P2": "bar_path", "P3": "peers", "P4": "latency", "P6": "fanout", "P7": "replay", "P8": "join",
+    "P9": "streams", "P11": "recorder", "P13": "memory", "P14": "secured",
+}  # fmt: skip
+"""The file that measures each; a file says what it does (TITLE, ABOUT), and ``measure(rounds)`` gives its rows."""
+
+HEAD = """# Benchmarks
+
+Written by `make bench`; run it to get your own, or a part of it by `make bench ONLY=P1,P4`. Both sides of a ratio ran
+in the same rounds, one after the other, and the ratio is the median of the rounds' ratios; the figures beside it are
+medians too. Read the ratios: absolute figures say more about the machine. `÷` says what stands below the line, `≥` and
+`≤` what the goal asks of the ratio.
+"""
 
 
 def machine() -> str:
@@ -39,30 +57,77 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def page(rows: list[dict[str, object]], rounds: int) -> str:
+# --- results ----------------------------------------------------------------------------------------------------------
+
+
+def suite_of(row: str) -> str:
+    """``P3`` of ``P3-nats``."""
+    return row.partition("-")[0]
+
+
+def measured(suite: ModuleType, rounds: int) -> list[dict[str, Any]]:
+    """The rows of one file, as they are kept."""
+    at = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "rounds": rounds}
+    rows = [{**asdict(row), "ok": row.ok, **at} for row in suite.measure(rounds)]
+    for row in rows:
+        print(json.dumps({key: row[key] for key in ("id", "what", "ours", "reference", "ratio", "goal", "ok")},
+                         ensure_ascii=False), flush=True)  # fmt: skip
+    return rows
+
+
+def known() -> list[dict[str, Any]]:
+    """What was measured before, on this machine: figures of two machines are no table."""
+    try:
+        rows: list[dict[str, Any]] = json.loads(LATEST.read_text())
+    except FileNotFoundError:
+        return []
+    return [row for row in rows if row.get("machine") == machine()]
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """P2 before P11."""
+
+    def key(row: dict[str, Any]) -> list[str | int]:
+        return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", row["id"])]
+
+    return sorted(rows, key=key)
+
+
+def keep(rows: list[dict[str, Any]]) -> None:
+    """Write the results and the page."""
+    LATEST.parent.mkdir(exist_ok=True)
+    LATEST.write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
+    PAGE.write_text(page(rows))
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def page(rows: list[dict[str, Any]]) -> str:
     """The results as docs/benchmarks.md."""
-    head = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`; run it to get your own. Both sides of a ratio ran in the same rounds, one after the",
-        f"other, and the ratio is the median of {rounds} rounds. Read the ratios: absolute figures say more about the",
-        "machine. `bare pyzmq + msgspec` sends the same frames without journal, numbers, checks or repair, so the",
-        "distance to 1 is what the guarantees cost. `C` is a program of ours against the very libzmq that the pyzmq",
-        "wheel ships. The receiver's checksum over every decoded field must equal the bars' and that of the journal",
-        "read again.",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}",
-        "",
-        "| id | what | ratio | goal | bars/s |",
-        "|---|---|--:|--:|--:|",
-    ]
-    body = [
-        f"| {row['id']} | {row['what']} | {row['ratio']} | "
-        + ("" if row["goal"] is None else f"≥ {row['goal']}{'' if row['ok'] else ', missed'}")
-        + f" | {row['bars_per_s']:,} |"
-        for row in rows
-    ]
-    return "\n".join([*head, *body, ""])
+    parts = [HEAD, f"{machine()}\n"]
+    for name in dict.fromkeys(SUITES.values()):
+        of_suite = [row for row in rows if SUITES[suite_of(row["id"])] == name]
+        if of_suite:
+            suite = import_module(name)
+            parts += [f"## {suite.TITLE}\n{suite.ABOUT}", _table(of_suite)]
+    return "\n".join(parts)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    dates = " and ".join(sorted({f"{row['date']}, {row['rounds']} rounds" for row in rows}))
+    lines = [f"{dates}:\n", "| id | what | ours | reference | ratio | goal |", "|---|---|--:|--:|--:|--:|"]
+    for row in rows:
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:g}"
+        cells = (row["id"], row["what"], row["ours"], row["reference"], ratio, _goal(row))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _goal(row: dict[str, Any]) -> str:
+    if row["goal"] is None:
+        return ""
+    return f"{'≤' if row['at_most'] else '≥'} {row['goal']:g}{', missed' if row['ok'] is False else ''}"
 
 
 def main() -> int:
@@ -70,18 +135,15 @@ def main() -> int:
     parser.add_argument("--only", default="", help="ids, separated by commas")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    wanted = [name for name in given.only.split(",") if name] or list(SUITES)
+    wanted = [name.strip() for name in given.only.split(",") if name.strip()] or list(SUITES)
     if unknown := [name for name in wanted if name not in SUITES]:
         print(f"unknown benchmark {', '.join(unknown)}: there is {', '.join(SUITES)}", file=sys.stderr)
         return 2
-    rows = [row for suite in dict.fromkeys(SUITES[name] for name in wanted) for row in suite(given.rounds)]
-    rows.sort(key=lambda row: str(row["id"]))
-    for row in rows:
-        print(json.dumps(row, ensure_ascii=False))
-    results = ROOT / "results"
-    results.mkdir(exist_ok=True)
-    (results / "latest.json").write_text(json.dumps(rows, ensure_ascii=False, indent=2) + "\n")
-    (ROOT.parent / "docs" / "benchmarks.md").write_text(page(rows, given.rounds))
+    rows = known()
+    for name in dict.fromkeys(SUITES[name] for name in wanted):
+        rows = [row for row in rows if SUITES[suite_of(row["id"])] != name]
+        rows = in_order(rows + measured(import_module(name), given.rounds))
+        keep(rows)
     return 0
 
 

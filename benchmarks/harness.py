@@ -1,0 +1,209 @@
+"""What the benchmarks share: ends that run in processes of their own, rounds, rows, bars, and the C program.
+
+Every case is one or more processes with nothing else in them. Its time is that of CLOCK_MONOTONIC, the same in all
+processes, from the first send to the last decoded bar. The cases of a table run one after the other in each round, so
+that what the machine does meanwhile meets all of them, and a ratio is taken within its round.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import zmq
+from pynelive.bus.messages import Bar, Message
+
+ROOT = Path(__file__).parent
+PATIENCE_S = 180.0
+_POLL_S = 0.01
+_PR_SET_TIMERSLACK = 29
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def call(function: Callable[..., Any], *given: object) -> list[str]:
+    """The command that runs a function of a benchmark in a process of its own."""
+    arguments = json.dumps(given, default=str)
+    return [sys.executable, __file__, function.__module__, function.__qualname__, arguments]
+
+
+def together(*commands: Sequence[str]) -> list[Any]:
+    """Run all at the same time; what each has printed last, as JSON.
+
+    :raises SystemExit: one has failed, or they are not over after PATIENCE_S; none is left running
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=errors, text=True) for c in commands]
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            while any(process.poll() is None for process in running) and not any(p.returncode for p in running):
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"not over after {PATIENCE_S:g} s: {commands}")
+                time.sleep(_POLL_S)
+            if any(process.returncode for process in running):
+                errors.seek(0)
+                raise SystemExit(f"{commands} has failed:\n{errors.read()}")
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        return [json.loads(process.stdout.read().splitlines()[-1]) for process in running if process.stdout]
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for one case."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def server(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server of somebody else's, for as long as it is wanted."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """What it returns, as soon as that is true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (it := found()):
+        if time.monotonic() > deadline:
+            raise SystemExit("waited in vain")
+        time.sleep(0.001)
+    return it
+
+
+@cache
+def reference() -> str | None:
+    """The C program, built against the libzmq of the pyzmq wheel; None without a compiler."""
+    library = next((Path(zmq.__file__).parent.parent / "pyzmq.libs").glob("libzmq*"), None)
+    if library is None:
+        return None
+    program = Path(tempfile.mkdtemp(prefix="bench-")) / "reference"
+    link = [str(library), f"-Wl,-rpath,{library.parent}", "-Wl,--allow-shlib-undefined"]
+    try:
+        command = ["cc", "-O2", str(ROOT / "reference.c"), *link, "-o", str(program)]
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return str(program)
+
+
+def precise_sleep() -> None:
+    """Let this process's sleeps end when they are over, not when it suits the kernel."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)
+
+
+# --- bars -------------------------------------------------------------------------------------------------------------
+
+
+def bars(count: int) -> list[Bar]:
+    """Bars that all differ."""
+    return [
+        Bar(n * 60_000, n + 0.25, n + 1.5, n - 1.5, n + 0.75, n * 0.125, True, 0, 0, "venue", n, None)
+        for n in range(count)
+    ]
+
+
+def checksum(messages: Sequence[Message]) -> int:
+    """A number that every field of every bar goes into; exact, as the values are multiples of 1/8."""
+    return sum(
+        int((b.time_ms + b.open + 2 * b.high + 3 * b.low + 5 * b.close + 7 * b.volume + b.received_ns + b.closed) * 8)
+        for b in messages
+        if type(b) is Bar
+    )
+
+
+def verify(what: str, seen: int, count: int) -> None:
+    """:raises SystemExit: the receiver has not got every field of every bar"""
+    if seen != (expected := checksum(bars(count))):
+        raise SystemExit(f"{what}: the receiver's checksum is {seen}, the bars' is {expected}")
+
+
+def quantiles(waits_ns: Sequence[int]) -> list[float]:
+    """p50 and p99 in µs; the first tenth is warming up."""
+    ordered = sorted(waits_ns[len(waits_ns) // 10 :])
+    return [ordered[int(q * (len(ordered) - 1))] / 1000 for q in (0.5, 0.99)]
+
+
+# --- rounds and rows --------------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+Figures = dict[str, list[float]]
+"""By case, what it came to in each round."""
+
+
+def rounds(count: int, cases: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
+    """All cases, one after the other, so many times."""
+    found: dict[str, list[T]] = {name: [] for name in cases}
+    for _ in range(count):
+        for name, case in cases.items():
+            found[name].append(case())
+    return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the results: a figure of ours, what it is compared with, and the goal that was set for the ratio."""
+
+    id: str
+    what: str
+    ours: str
+    reference: str = ""
+    ratio: float | None = None
+    goal: float | None = None
+    at_most: bool = False
+    """Whether the goal is an upper bound, as for times; else it is a lower one, as for rates."""
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether the goal is reached, if there is one; None where nothing was measured."""
+        if self.goal is None:
+            return True
+        if self.ratio is None:
+            return None
+        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+
+
+def part(figures: Mapping[str, list[Sequence[float]]], at: int) -> Figures:
+    """One of several figures that each case came to."""
+    return {name: [each[at] for each in found] for name, found in figures.items()}
+
+
+def compare(
+    row: str, what: str, figures: Figures, ours: str, beside: str, unit: str, goal: float | None = None,
+    at_most: bool = False,
+) -> Row:  # fmt: skip
+    """The row of two cases: medians of both, and the median of the ratios of each round."""
+    ratio = median(a / b for a, b in zip(figures[ours], figures[beside], strict=True))
+    said = [f"{shown(median(figures[name]))} {unit}" for name in (ours, beside)]
+    return Row(row, what, said[0], said[1], round(ratio, 3), goal, at_most)
+
+
+def shown(figure: float) -> str:
+    """Three digits that matter, at least."""
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"
+
+
+if __name__ == "__main__":
+    _, module, name, arguments = sys.argv
+    print(json.dumps(getattr(import_module(module), name)(*json.loads(arguments))))
