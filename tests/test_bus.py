@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import zmq
 from pynelive.bus.cursor import Cursor
+from pynelive.bus.endpoints import refuse_remote
 from pynelive.bus.errors import Fault
 from pynelive.bus.messages import Bar, End, Instrument, State
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.endpoints import refuse_remote
 from pynelive.bus.subscriber import from_head
 from pynelive.bus.topology import JournalSpec
 from pynelive.bus.wire import Start, heartbeat_topic
