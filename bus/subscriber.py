@@ -151,11 +151,11 @@ class Subscriber:
         """Note below which seq, of which epoch, streams are durable; the publishers hear of it within a tick."""
         if not self._news:
             asyncio.get_running_loop().call_later(_ACK_S, self._send_news)
-        self._news |= durable
-        self._durable |= durable
+        self._news.update(durable)
 
     def _send_news(self) -> None:
         news, self._news = self._news, {}
+        self._durable |= news
         for link in self.links.values():
             self._send_acks(link, news)
 
@@ -175,6 +175,7 @@ class Subscriber:
         A publisher that has left in order had heard it. One that was killed is waited for, until the supervisor
         has it back or stops this actor too; one of another host that stays silent has left.
         """
+        self._send_news()
         while deaf := [link for link in self.links.values() if not link.acked.is_set()]:
             here = publishers(self._run)
             for link in deaf:
