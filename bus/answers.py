@@ -73,7 +73,7 @@ def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:
         return _last_bars(journal, track, start.last)
     if start.from_ms is not None:
         seq = track.seq_from(start.from_ms)
-        earliest = track.times[0] if track.times else track.time_ms + 1
+        earliest = track.time_at(0) if track.places else track.time_ms + 1
         truncated = track.first > 0 and earliest > start.from_ms
     elif start.seq is not None:
         seq, truncated = max(start.seq, track.first), start.seq < track.first
@@ -84,13 +84,13 @@ def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:
 
 def _last_bars(journal: Journal, track: Track, last: int) -> tuple[Span, int]:
     wanted = track.bars - last
-    kept = track.counts[0] if track.counts else track.bars
+    kept = track.bars_before(0) if track.places else track.bars
     missing = max(kept - wanted, 0)
-    if last <= 0 or not track.counts:
+    if last <= 0 or not track.places:
         return Span(track.head, track.head, missing=max(missing, 0)), len(track.places)
     entry = track.entry_of_bar(max(wanted, kept))
     seq = track.seqs[entry]
-    to_skip = max(wanted, kept) - track.counts[entry]
+    to_skip = max(wanted, kept) - track.bars_before(entry)
     for message in decode(journal.record_at(track.places[entry]).payload):
         if _is_new_bar(message):
             if to_skip == 0:

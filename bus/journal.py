@@ -16,13 +16,14 @@ import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from time import time_ns
 
 import msgspec
 
 from .errors import Fault
 from .segments import HEADER_SIZE, Segment, boot_id
 from .track import Track
-from .wire import RECORD, Record, read_record, write_record
+from .wire import RECORD, VERSION, Record, pack_header, read_mark, read_record, write_record
 
 log = logging.getLogger("pynelive")
 _FIRST_SEGMENT = 256 << 10
@@ -30,7 +31,6 @@ _LARGEST_SEGMENT = 64 << 20
 _TABLE = 0
 _SEARCH = 1 << 20
 """How far a whole record is looked for behind a damaged one."""
-_MOST_STREAMS = 1 << 20
 _LENGTH = struct.Struct("<I")
 _table_decoder = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int, bytes]])
 
@@ -114,7 +114,7 @@ class Journal:
             track.forget(len(track.seqs))
         if record.seq == 0:
             track.opening = bytes(record.payload)
-        track.add(segment.number << 32 | at, record.messages, record.bars, record.seq, record.time_ms)
+        track.add(segment.number << 32 | at, record.seq, record.messages, record.bars, record.time_ms)
 
     def _read_table(self, record: Record) -> None:
         try:
@@ -125,7 +125,7 @@ class Journal:
         for name, number, head, bars, time_ms, opening in rows:
             track = self.tracks.get(name)
             if track is None:
-                track = self.tracks[name] = Track(name, number, head, bars, time_ms)
+                track = self.tracks[name] = Track(name, number, self._mark, head, bars, time_ms)
                 self.names[number] = name
             elif head > track.head:  # what came before is damaged
                 track.forget(len(track.seqs))
@@ -136,12 +136,12 @@ class Journal:
         """Start writing: always in a new segment, so that nothing is ever written behind a torn tail."""
         last = self.segments[-1].head if self.segments else None
         if last is None:
-            self.epoch = time.time_ns()
+            self.epoch = time_ns()
         elif not last.clean and last.boot != boot_id():
-            self.epoch = max(time.time_ns(), self.epoch + 1)
+            self.epoch = max(time_ns(), self.epoch + 1)
             log.warning("%s: the machine went down without a clean close; a new epoch begins", self.folder)
         elif self._doubtful:  # it was whole once, so it may have been sent, and its numbers would be given again
-            self.epoch = max(time.time_ns(), self.epoch + 1)
+            self.epoch = max(time_ns(), self.epoch + 1)
             log.warning("%s: the last record is damaged; a new epoch begins", self.folder)
         self._roll(0)
         self.sync()()  # before anything is published: a file that is not there after a power loss had said nothing
@@ -152,13 +152,13 @@ class Journal:
         """The stream of this name; a new one is written to the table."""
         track = self.tracks.get(name)
         if track is None:
-            track = self.tracks[name] = Track(name, len(self.names) + 1)
+            track = self.tracks[name] = Track(name, len(self.names) + 1, self._mark)
             self.names[track.number] = name
             self._write_table([track])
         return track
 
-    def append(self, track: Track, payload: bytes, count: int, bars: int = 0, time_ms: int = 0) -> int:
-        """Add a record of ``count`` messages, ``bars`` of them new closed bars; the seq of its first message.
+    def append(self, track: Track, payload: bytes, count: int, bars: int = 0, time_ms: int = 0) -> bytes:
+        """Add a record of ``count`` messages, ``bars`` of them new closed bars; header and payload of its frame.
 
         :raises Fault: the disk is full; nothing was written
         """
@@ -168,11 +168,13 @@ class Journal:
         seq, at = track.head, segment.end
         if time_ms < track.time_ms:
             time_ms = track.time_ms
-        segment.end += write_record(segment.view, at, track.number, count, bars, seq, time_ms, payload)
+        head = pack_header(VERSION, 0, count, self.epoch, seq, time_ns(), time_ms, track.bars, track.number, bars)
+        said = head + payload
+        segment.end = write_record(segment.view, at, said)
         if seq == 0:
             track.opening = payload
-        track.add(segment.number << 32 | at, count, bars, seq, time_ms)
-        return seq
+        track.add(segment.number << 32 | at, seq, count, bars, time_ms)
+        return said
 
     def _roll(self, size: int) -> Segment:
         table = self._table(self.tracks.values())
@@ -185,16 +187,20 @@ class Journal:
             self.segments[-1].seal()
         self._unsynced += [*self.segments[-1:], new]
         self._add(new)
-        new.end += write_record(new.view, new.end, _TABLE, 1, 0, 0, 0, table)
+        self._put_table(table)
         return new
 
     def _write_table(self, tracks: list[Track]) -> None:
         table = self._table(tracks)
-        if self.segments[-1].end + RECORD.size + len(table) > self.segments[-1].size:
+        if self._last.end + RECORD.size + len(table) > self._last.size:
             self._roll(RECORD.size + len(table))  # the new segment's table holds these too
             return
-        last = self.segments[-1]
-        last.end += write_record(last.view, last.end, _TABLE, 1, 0, 0, 0, table)
+        self._put_table(table)
+
+    def _put_table(self, table: bytes) -> None:
+        last = self._last
+        head = pack_header(VERSION, 0, 1, self.epoch, 0, time_ns(), 0, 0, _TABLE, 0)
+        last.end = write_record(last.view, last.end, head + table)
 
     @staticmethod
     def _table(tracks: Iterable[Track]) -> bytes:
@@ -263,7 +269,7 @@ class Journal:
         self._unsynced.clear()
         self.tracks.clear()
         self.names.clear()
-        self.epoch = max(time.time_ns(), self.epoch + 1)
+        self.epoch = max(time_ns(), self.epoch + 1)
         self._roll(0)
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -283,6 +289,9 @@ class Journal:
         if record is None:
             raise Fault(f"{segment.path} was changed on disk at byte {place & 0xFFFFFFFF}")
         return record
+
+    def _mark(self, place: int) -> tuple[int, int]:
+        return read_mark(self._by_number[place >> 32].view, place & 0xFFFFFFFF)
 
     def raw_from(self, track: Track, entry: int, max_bytes: int) -> tuple[list[memoryview], int]:
         """Whole records of a stream from an entry on, about ``max_bytes`` of them as they stand; and the next entry."""
@@ -330,15 +339,7 @@ def _skip_damage(view: memoryview, at: int) -> int | None:
     end = min(at + _SEARCH, len(view))
     if bytes(view[at:end]).count(0) == end - at:
         return None
-    return next((place for place in range(at + 1, end) if _may_begin(view, place) and read_record(view, place)), None)
-
-
-def _may_begin(view: memoryview, at: int) -> bool:
-    """Whether a record could stand here; cheap, as every byte is asked."""
-    if at + RECORD.size > len(view):
-        return False
-    size, _, stream, count, bars, _, _ = RECORD.unpack_from(view, at)
-    return bool(0 < size <= len(view) - at - RECORD.size and bars <= count and stream < _MOST_STREAMS)
+    return next((place for place in range(at + 1, end) if read_record(view, place)), None)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -42,12 +42,12 @@ from .wire import (
     heartbeat_topic,
     join_topic,
     parse_frame,
+    unpack_start,
 )
 
 log = logging.getLogger("pynelive")
 _SILENT_BEATS = 5
 _GONE_S = 15.0
-_unpack_header = HEADER.unpack_from
 
 
 class Link:
@@ -65,6 +65,7 @@ class Link:
         """Why this publisher cannot be followed: it is of another version."""
         self._taker = taker
         self._by_topic: dict[bytes, Cursor] = {}
+        """By topic, without the zero byte that ends it."""
         self._sub: Reader | None = None
         self._pub_endpoint = ""
         self.epoch = 0
@@ -240,7 +241,7 @@ class Link:
             self._subscribe(cursor)
 
     def _subscribe(self, cursor: Cursor) -> None:
-        self._by_topic[cursor.topic] = cursor
+        self._by_topic[cursor.topic[:-1]] = cursor
         subscribe(self._sub_socket, cursor.topic)
 
     def _prove_subscriptions(self) -> None:
@@ -280,34 +281,34 @@ class Link:
     # --- following ------------------------------------------------------------------------------------------------
 
     def _on_frame(self, data: bytes) -> None:
-        end = data.find(b"\0") + 1
-        cursor = self._by_topic.get(data[:end])
-        if cursor is None or len(data) < end + HEADER.size:
+        topic, _, said = data.partition(b"\0")
+        cursor = self._by_topic.get(topic)
+        if cursor is None or len(said) < HEADER.size:
             self._on_other(data)
             return
-        version, flags, count, epoch, seq, _ = _unpack_header(data, end)
+        version, flags, count, epoch, seq = unpack_start(said)
         if seq != cursor.next or not cursor.live or epoch != cursor.epoch or version != VERSION:
-            self._on_odd_frame(cursor, version, flags, count, epoch, seq, memoryview(data)[end + HEADER.size :])
+            self._on_odd_frame(cursor, version, flags, count, epoch, seq, said[HEADER.size :])
             return
         try:
-            messages = decode(memoryview(data)[end + HEADER.size :])
+            messages = decode(said[HEADER.size :])
         except Malformed:
             self.counters["malformed"] += 1
             return
         if not fits(flags, count, messages):
             self.counters["malformed"] += 1
             return
-        if flags & LATEST == 0:
-            cursor.next = seq + count
-            if cursor.next > cursor.head:
-                cursor.head = cursor.next
+        if not flags & LATEST:
+            cursor.next = seq = seq + count
+            if seq > cursor.head:
+                cursor.head = seq
         if cursor.known_ms and not (messages := cursor.unseen(messages)):
             return  # after another epoch the publisher says again what it had lost, and these were delivered before
         cursor.note(messages)
         self._taker.deliver(cursor, messages)
 
     def _on_odd_frame(
-        self, cursor: Cursor, version: int, flags: int, count: int, epoch: int, seq: int, payload: memoryview
+        self, cursor: Cursor, version: int, flags: int, count: int, epoch: int, seq: int, payload: bytes
     ) -> None:
         """Not the next one: known, too early, of another epoch, or of another version."""
         if version != VERSION:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from time import time_ns
 
 from . import failpoints
 from .answers import answer_info, answer_replay
@@ -30,7 +29,6 @@ from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, endpoi
 from .topology import JournalSpec
 from .versions import Refused
 from .wire import (
-    LATEST,
     VERSION,
     Ack,
     Acked,
@@ -48,7 +46,7 @@ from .wire import (
     encode_call,
     encode_heads,
     heartbeat_topic,
-    pack_header,
+    hint,
 )
 
 log = logging.getLogger("pynelive")
@@ -237,21 +235,16 @@ class Publisher:
     def _write(self, out: Out) -> None:
         """Into the journal, then on the socket: the one place where a message becomes public."""
         messages = out.pending
-        payload = encode(messages)
-        count = len(messages)
         bars, time_ms = out.remember(messages)
-        journal = self.journal
-        seq = journal.append(out.track, payload, count, bars, time_ms)
+        said = self.journal.append(out.track, encode(messages), len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
         if failpoints.ACTIVE:
             failpoints.hit("publisher.between-journal-and-send")
-        self._send(out.topic + pack_header(VERSION, 0, count, journal.epoch, seq, time_ns()) + payload)
+        self._send(out.topic + said)
 
     def _send_forming(self, out: Out, bar: Bar) -> None:
-        payload = encode((bar,))
         out.forming = None
-        header = pack_header(VERSION, LATEST, 1, self.journal.epoch, out.track.head, time_ns())
-        self._send(out.topic + header + payload)
+        self._send(out.topic + hint(1, self.journal.epoch, out.track.head, encode((bar,))))
 
     async def failed(self) -> None:
         """Return never, or raise what made publishing impossible (a full disk)."""
@@ -345,7 +338,7 @@ class Publisher:
                 )
 
     def _send_heads(self, topic: bytes, heads: dict[str, int]) -> None:
-        send(self._pub, topic + pack_header(VERSION, LATEST, 0, self.journal.epoch, 0, time_ns()) + encode_heads(heads))
+        send(self._pub, topic + hint(0, self.journal.epoch, 0, encode_heads(heads)))
         self._subscriptions.poke()
 
     async def _sync(self) -> None:

@@ -99,7 +99,7 @@ class Repair:
             cursor.start = None
             cursor.next = span.start
 
-    def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: memoryview) -> None:
+    def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview) -> None:
         """Deliver what is new of ``count`` messages that begin at ``seq``."""
         try:
             messages = decode(payload)

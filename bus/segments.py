@@ -14,7 +14,7 @@ import psutil
 from .errors import Fault
 
 MAGIC: Final = b"PYNJ"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<4sHHQ16sq")
 HEADER_SIZE: Final = 64
 _CLEAN_AT: Final = 6

@@ -1,16 +1,16 @@
 """Messages as bytes: frames on PUB, records in the journal, requests and replies between DEALER and ROUTER.
 
 A frame is one ZeroMQ message ``topic | header | payload``: the topic ends with a zero byte, so that a
-subscription means exactly one stream; the header is 28 bytes, little endian; the payload is one msgpack array
-of messages, which takes consecutive sequence numbers from ``seq`` on. A journal record carries the same
-payload behind a header of its own, so a message is encoded once. docs/wire.md shows how to read it from any
-language.
+subscription means exactly one stream; the header is 50 bytes, little endian; the payload is one msgpack array
+of messages, which takes consecutive sequence numbers from ``seq`` on. A journal record is the same header and
+payload behind length and crc, so both are made once. docs/wire.md shows how to read it from any language.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from time import time_ns
 from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
 
@@ -22,22 +22,24 @@ from .reports import Peer, Report
 from .versions import Refused
 
 _T = TypeVar("_T")
-VERSION: Final = 1
+VERSION: Final = 2
 LATEST: Final = 1
 """Frame flag: latest-wins. Not journaled, not numbered; ``seq`` is that of the stream's next message."""
 
-HEADER: Final = struct.Struct("<BBHQQq")
-"""version, flags, count, epoch, seq of the first message, send time in ns since 1970."""
+HEADER: Final = struct.Struct("<BBHQQqqQIH")
+"""version, flags, count, epoch, seq of the first message, when it was said in ns since 1970; then for the journal:
+the latest bar time so far (ms), new closed bars of the stream before it, stream number, new closed bars in it."""
 
-RECORD: Final = struct.Struct("<IIIHHQq")
-"""length of the payload, crc32 of all that follows, stream number, count of messages, of them closed bars
-that are no revision, seq of the first message, the latest bar time so far (ms)."""
+RECORD: Final = struct.Struct("<II" + HEADER.format[1:])
+"""length of the payload, crc32 of all that follows it, header."""
 
-_RECORD_BODY: Final = struct.Struct("<IHHQq")
 _COMMIT: Final = struct.Struct("<II")
-_pack_body: Final = _RECORD_BODY.pack
+_MARK: Final = struct.Struct("<qQ")
+_MARK_AT: Final = struct.calcsize("<IIBBHQQq")
 _pack_commit: Final = _COMMIT.pack_into
 pack_header: Final = HEADER.pack
+unpack_start: Final = struct.Struct("<BBHQQ").unpack_from
+"""version, flags, count, epoch and seq of a header."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[list[Message]]] = msgspec.msgpack.Decoder(list[Message])
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -107,6 +109,11 @@ def fits(flags: int, count: int, messages: Sequence[Message]) -> bool:
     return forming is (flags & LATEST != 0) and (count == 1 or not forming)
 
 
+def hint(count: int, epoch: int, seq: int, payload: bytes) -> bytes:
+    """Header and payload of a latest-wins frame, which no journal keeps."""
+    return pack_header(VERSION, LATEST, count, epoch, seq, time_ns(), 0, 0, 0, 0) + payload
+
+
 def parse_frame(data: bytes) -> Frame:
     """Take a frame apart.
 
@@ -117,7 +124,7 @@ def parse_frame(data: bytes) -> Frame:
         raise OtherVersion("a frame", data[end])
     if end == 0 or len(data) < end + HEADER.size:
         raise Malformed("a frame without topic or header")
-    _, flags, count, epoch, seq, sent_ns = HEADER.unpack_from(data, end)
+    _, flags, count, epoch, seq, sent_ns, *_ = HEADER.unpack_from(data, end)
     return Frame(data[:end], flags, count, epoch, seq, sent_ns, memoryview(data)[end + HEADER.size :])
 
 
@@ -133,26 +140,32 @@ class Record(NamedTuple):
     payload: memoryview
 
 
-def write_record(
-    buffer: memoryview, at: int, stream: int, count: int, bars: int, seq: int, time_ms: int, payload: bytes
-) -> int:
-    """Write a record and return its size; length and crc go last: a torn one is never taken for whole."""
-    body = _pack_body(stream, count, bars, seq, time_ms) + payload
-    end = at + 8 + len(body)
-    buffer[at + 8 : end] = body
-    _pack_commit(buffer, at, len(payload), crc32(body))
-    return end - at
+def write_record(buffer: memoryview, at: int, said: bytes) -> int:
+    """Write header and payload as a record, return its end; length and crc go last: a torn one is never whole."""
+    start = at + _COMMIT.size
+    end = start + len(said)
+    buffer[start:end] = said
+    _pack_commit(buffer, at, len(said) - HEADER.size, crc32(said))
+    return end
 
 
 def read_record(buffer: memoryview, at: int) -> Record | None:
     """The record at a place, or None where there is no whole one (the end, or a torn tail)."""
     if at + RECORD.size > len(buffer):
         return None
-    size, crc, stream, count, bars, seq, time_ms = RECORD.unpack_from(buffer, at)
+    size, crc, version, flags, count, _, seq, _, time_ms, _, stream, bars = RECORD.unpack_from(buffer, at)
     end = at + RECORD.size + size
-    if count == 0 or end > len(buffer) or crc32(buffer[at + _COMMIT.size : end]) != crc:
+    if version != VERSION or flags or not bars <= count > 0 or end > len(buffer):
+        return None
+    if crc32(buffer[at + _COMMIT.size : end]) != crc:
         return None
     return Record(RECORD.size + size, stream, count, bars, seq, time_ms, buffer[at + RECORD.size : end])
+
+
+def read_mark(buffer: memoryview, at: int) -> tuple[int, int]:
+    """Of the record at a place: the latest bar time so far (ms), and the new closed bars before it."""
+    time_ms, bars_before = _MARK.unpack_from(buffer, at + _MARK_AT)
+    return time_ms, bars_before
 
 
 # --- requests (DEALER to ROUTER) and their replies ----------------------------------------------------------

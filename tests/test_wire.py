@@ -17,6 +17,7 @@ from pynelive.bus.wire import (
     decode_request,
     encode,
     parse_frame,
+    read_mark,
     read_record,
     topic_of,
     write_record,
@@ -64,7 +65,7 @@ def test_messages_come_back_as_they_were(said: list[Message]) -> None:
 )
 def test_a_frame_comes_back_as_it_was(said: list[Message], epoch: int, seq: int, behind: bytes) -> None:
     """Header and payload of a frame are what was packed; anything shorter than its header is refused."""
-    data = topic_of("demo:BTC/USDT@1") + HEADER.pack(VERSION, 0, len(said), epoch, seq, 7) + encode(said)
+    data = topic_of("demo:BTC/USDT@1") + HEADER.pack(VERSION, 0, len(said), epoch, seq, 7, 0, 0, 0, 0) + encode(said)
 
     frame = parse_frame(data)
 
@@ -87,7 +88,8 @@ def test_rubbish_is_refused_and_never_crashes(data: bytes) -> None:
 def test_a_record_survives_whole_or_not_at_all(payload: bytes, data: st.DataObject) -> None:
     """A record reads back; with any bit of it flipped, or any of its tail missing, there is no record."""
     buffer = bytearray(RECORD.size + len(payload))
-    size = write_record(memoryview(buffer), 0, 3, 2, 1, 40, 60_000, payload)
+    said = HEADER.pack(VERSION, 0, 2, 9, 40, 7, 60_000, 5, 3, 1) + payload
+    size = write_record(memoryview(buffer), 0, said)
 
     record = read_record(memoryview(buffer), 0)
 
@@ -95,6 +97,7 @@ def test_a_record_survives_whole_or_not_at_all(payload: bytes, data: st.DataObje
     assert record is not None
     assert (record.stream, record.messages, record.bars) == (3, 2, 1)
     assert (record.seq, record.time_ms, bytes(record.payload)) == (40, 60_000, payload)
+    assert read_mark(memoryview(buffer), 0) == (60_000, 5)
 
     cut = data.draw(st.integers(0, size - 1))
     assert read_record(memoryview(buffer)[:cut], 0) is None
