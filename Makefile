@@ -5,11 +5,13 @@ TOPOLOGY ?= topology.toml
 DURATION ?=
 JOBS     ?= 2
 SPEED    ?= 60
-FAULTS   ?= 0
+FAULTS   ?=
 SEED     ?= 1
+KINDS    ?=
+ONLY     ?=
+WRITE    ?=
 EXCHANGE ?= BINANCE
 MINUTES  ?= 5
-ONLY     ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -20,7 +22,7 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real lab live-check test lint bench bench-limits bench-venues clean wheel
+.PHONY: help demo real lab live-check chaos test lint bench bench-limits bench-venues clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -30,11 +32,15 @@ demo: $(BIN)/.installed $(SAMPLE) ## run TOPOLOGY (topology.toml), for DURATION 
 	@$(BIN)/pynelive up $(TOPOLOGY) $(if $(DURATION),--duration $(DURATION))
 
 lab: $(BIN)/.venues ## run the real providers against local venues: SPEED=60 FAULTS=0 SEED=1 DURATION=
-	@PYTHONPATH=tests $(BIN)/python -m venues.up examples/lab.toml --speed $(SPEED) --faults $(FAULTS) --seed $(SEED) \
+	@PYTHONPATH=tests $(BIN)/python -m venues.up examples/lab.toml --speed $(SPEED) --faults $(or $(FAULTS),0) --seed $(SEED) \
 		$(if $(DURATION),--duration $(DURATION))
 
 live-check: $(BIN)/.venues ## compare live bars with the venue's history, over the network: EXCHANGE=BINANCE MINUTES=5
 	@PYTHONPATH=tests $(BIN)/python -m venues.live --exchange $(EXCHANGE) --minutes $(MINUTES)
+
+chaos: $(BIN)/.installed ## do harm to a run and compare what it leaves: FAULTS=200 SEED=1 (or 1..3) KINDS= ONLY= WRITE=
+	@PYTHONPATH=tests $(BIN)/python -m chaos --faults $(or $(FAULTS),200) --seed $(SEED) --kinds "$(KINDS)" --only "$(ONLY)" \
+		$(if $(WRITE),--write) $(ARGS)
 
 test: wheel ## build the wheel and test it, away from the checkout
 	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" -n $(JOBS) --dist worksteal "$(ROOT)/tests" $(ARGS)

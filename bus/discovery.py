@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from . import failpoints
 from .errors import Fault
 from .hosts import chosen_host, doors_elsewhere
 from .rundir import RunDir, find_run_dir, is_held, take_lock
@@ -64,6 +65,7 @@ class Claim:
 
     def announce(self, control: str, epoch: int) -> None:
         """Write where the publisher listens, at once and whole."""
+        failpoints.hit("discovery.before-announcement")
         _write(self._path, Announcement(self._name, control, epoch, os.getpid()))
 
     def release(self, forget: bool = False) -> None:

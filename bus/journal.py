@@ -20,6 +20,7 @@ from time import time_ns
 
 import msgspec
 
+from . import failpoints
 from .errors import Fault
 from .segments import HEADER_SIZE, Segment, boot_id
 from .track import Track
@@ -183,8 +184,10 @@ class Journal:
         wanted = max(wanted, HEADER_SIZE + 2 * RECORD.size + len(table) + 2 * size)
         number = self.segments[-1].number + 1 if self.segments else 1
         new = Segment.create(self.folder, number, wanted, self.epoch)
+        failpoints.hit("journal.between-new-and-seal")
         if self.segments and size:
             self.segments[-1].seal()
+        failpoints.hit("journal.between-seal-and-table")
         self._unsynced += [*self.segments[-1:], new]
         self._add(new)
         self._put_table(table)

@@ -245,6 +245,8 @@ class Publisher:
             failpoints.hit("publisher.between-journal-and-send")
         for frame in frames:
             self._send(frame)
+        if failpoints.ACTIVE:
+            failpoints.hit("publisher.after-send")
 
     def _write(self, out: Out) -> bytes:
         """Into the journal: the one place where a message becomes public; its frame, which may now be sent."""

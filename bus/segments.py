@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from . import failpoints
 from .errors import Fault
 
 MAGIC: Final = b"PYNJ"
@@ -97,6 +98,7 @@ class Segment:
         if clean:
             os.fsync(self.fd)
             os.pwrite(self.fd, b"\x01\x00", _CLEAN_AT)
+            failpoints.hit("journal.between-mark-and-cut")
         os.ftruncate(self.fd, self.end)
         self.size = self.end
         if clean:

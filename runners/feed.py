@@ -257,6 +257,8 @@ class RunnerFeed:
             self._wake.set()
             return
         self._broken = False
+        if failpoints.ACTIVE:
+            failpoints.hit("runner.between-journal-and-ack")
         if next_seq:
             self._subscriber.ack({cursor.stream: (cursor.epoch, next_seq)})
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ..bus import failpoints
 from ..bus.cursor import Cursor
 from ..bus.messages import Bar, Message
 from ..bus.plugins import configure
@@ -110,6 +111,7 @@ class SinkFeed:
         if batch:
             await self._in_thread(self._sink.write, batch)
             self._writes += 1
+            failpoints.hit("sink.between-write-and-ack")
         self._subscriber.ack(reached)
         if len(self._waiting) < _EMPTY:
             self._subscriber.pause(False)

@@ -1,0 +1,260 @@
+"""The kinds of harm. Each is a function that is given the world and its own luck, and says what it has done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from pynelive.bus.journal import Journal
+
+from . import disks
+from .world import PRODUCERS, RUNNERS, SINKS, World, pause, wait_for
+
+PUBLISHERS = PRODUCERS + RUNNERS
+ACTORS = (*PRODUCERS, *SINKS, "hold", *RUNNERS)
+_HEADER = 64
+_PATIENCE_S = 20.0
+
+
+class Kind(NamedTuple):
+    """One kind of harm.
+
+    :param do: does it; says what
+    :param weight: how often it is chosen, beside the others
+    :param refused: why it cannot be done here; nothing if it can
+    """
+
+    says: str
+    do: Callable[[World, Random], str]
+    weight: int = 2
+    refused: Callable[[], str] = str
+
+
+def _pid(world: World, name: str) -> int:
+    """The process that plays an actor or a reader, as soon as there is one."""
+
+    def found() -> int:
+        world.tend()
+        return {**world.actors(), **world.followers()}.get(name, 0)
+
+    pid: int = wait_for(found, f"{name} is there")
+    return pid
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it has just been ended by something else
+
+
+def _somebody(world: World, rng: Random) -> str:
+    return rng.choice([*ACTORS, *world.followers()])
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def kill(world: World, rng: Random) -> str:
+    """``kill -9`` of any process but the supervisor."""
+    name = _somebody(world, rng)
+    _signal(_pid(world, name), signal.SIGKILL)
+    return name
+
+
+def freeze(world: World, rng: Random) -> str:
+    """SIGSTOP and SIGCONT of any process."""
+    name, seconds = _somebody(world, rng), 0.2 * 25 ** rng.random()
+    pid = _pid(world, name)
+    _signal(pid, signal.SIGSTOP)
+    pause(seconds)
+    _signal(pid, signal.SIGCONT)
+    return f"{name} for {seconds:.1f} s"
+
+
+def supervisor(world: World, rng: Random) -> str:
+    """``kill -9`` of ``pynelive up``; its actors follow it, and it is started again."""
+    assert world.supervisor
+    world.supervisor.kill()
+    world.supervisor.wait()
+    wait_for(lambda: not world.actors(), "the actors have followed their supervisor")
+    world.up_again()
+    return "and all actors"
+
+
+def failpoint(world: World, rng: Random) -> str:
+    """Death at a named place between two steps that belong together."""
+    name, place, most = rng.choice(PLACES)
+    count = rng.randint(1, most)
+    once = world.orders / f"once-{rng.getrandbits(32):08x}"
+    world.order(f"failpoints/{name}", f"{place}:{count}@{once}")
+    _signal(_pid(world, name), signal.SIGKILL)
+    try:
+        wait_for(once.exists, "the place is reached", _PATIENCE_S)
+    except TimeoutError:
+        return f"{name} at {place}, time {count}: not reached"
+    return f"{name} at {place}, time {count}"
+
+
+_STEPS = (
+    (PUBLISHERS, "publisher.between-journal-and-send", 40),
+    (PUBLISHERS, "publisher.after-send", 40),
+    (PUBLISHERS, "journal.between-new-and-seal", 1),
+    (PUBLISHERS, "journal.between-seal-and-table", 1),
+    (PUBLISHERS, "discovery.before-announcement", 1),
+    (SINKS, "ohlcv.between-record-and-header", 20),
+    (SINKS, "ohlcv.after-commit", 20),
+    (SINKS, "sink.between-write-and-ack", 20),
+    (RUNNERS, "runner.between-execution-and-journal", 60),
+    (RUNNERS, "runner.between-journal-and-ack", 60),
+)
+PLACES = [(name, place, most) for names, place, most in _STEPS for name in names]
+"""Who can die where, and at the latest the how-manieth time."""
+
+
+# --- what comes over the wire ---------------------------------------------------------------------------------------
+
+
+def loss(world: World, rng: Random) -> str:
+    """A share of all PUB frames is lost, until the next fault of this kind."""
+    share = rng.choice((0.0, rng.uniform(0.01, 0.3), rng.uniform(0.01, 0.3)))
+    world.order("loss", f"{share:.3f}")
+    return f"{share:.1%} of all frames"
+
+
+def joins(world: World, rng: Random) -> str:
+    """Readers come late, with some history or none, and leave early."""
+    return _join(world, rng, rng.randint(1, 8), 2.0)
+
+
+def storm(world: World, rng: Random) -> str:
+    """Many readers connect and are gone again at once."""
+    return _join(world, rng, 40, 0.2)
+
+
+def _join(world: World, rng: Random, count: int, stay_s: float) -> str:
+    luck = str(rng.getrandbits(32))
+    world.visit("chaos.visitors", str(count), str(stay_s), luck)
+    return f"{count} readers for up to {stay_s} s"
+
+
+def clock(world: World, rng: Random) -> str:
+    """The wall clock of all processes jumps, and stays there until it jumps again."""
+    seconds = rng.choice((-1, 1)) * 10 ** rng.uniform(-1, 5)
+    world.order("clock", f"{seconds:.3f}")
+    return f"now {seconds:+,.1f} s"
+
+
+# --- what is on the disk --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _down(world: World, name: str) -> Iterator[Path]:
+    """An actor is killed and stays down; its journal."""
+    assert world.supervisor
+    pid = _pid(world, name)
+    os.kill(world.supervisor.pid, signal.SIGSTOP)
+    try:
+        _signal(pid, signal.SIGKILL)
+        wait_for(lambda: name not in world.actors(), f"{name} is down")
+        yield world.run_dir / "journal" / name
+    finally:
+        os.kill(world.supervisor.pid, signal.SIGCONT)
+
+
+def torn(world: World, rng: Random) -> str:
+    """A kill in the middle of an append: the last record stands there in part."""
+    name = rng.choice(PUBLISHERS)
+    with _down(world, name) as folder:
+        journal = Journal(folder, read_only=True)
+        if not journal.segments or not (tracks := [track for track in journal.tracks.values() if track.places]):
+            return f"{name}: nothing in it yet"
+        last, track = journal.segments[-1], rng.choice(tracks)
+        [record] = journal.raw_from(track, len(track.places) - 1, 1)[0]
+        part = bytes(record[: rng.randrange(1, len(record))])[: last.size - last.end]
+        with last.path.open("r+b") as file:
+            file.seek(last.end)
+            file.write(part)
+        record.release()
+        journal.close(clean=False)
+    return f"{name}: {len(part)} bytes of a record"
+
+
+def flip(world: World, rng: Random) -> str:
+    """A bit of what a script has said falls over while the script is down."""
+    name = rng.choice(RUNNERS)
+    with _down(world, name) as folder:
+        journal = Journal(folder, read_only=True)
+        if not journal.segments:
+            return f"{name}: nothing in it yet"
+        segment = rng.choice(journal.segments)
+        at = rng.randrange(_HEADER, max(segment.end, _HEADER + 1))
+        journal.close(clean=False)
+        with segment.path.open("r+b") as file:
+            file.seek(at)
+            [byte] = file.read(1)
+            file.seek(at)
+            file.write(bytes([byte ^ 1 << rng.randrange(8)]))
+    return f"{name}: {segment.path.name}, byte {at}"
+
+
+def removed(world: World, rng: Random) -> str:
+    """A publisher's journal is gone when it comes back."""
+    name = rng.choice(PUBLISHERS)
+    with _down(world, name) as folder:
+        shutil.rmtree(folder)
+    return name
+
+
+def full(world: World, rng: Random) -> str:
+    """A disk has no byte left for a while; who has given up over it is started again."""
+    place, disk = rng.choice(sorted(world.disks.items()))
+    disk.fill()
+    if place == "run":
+        _signal(_pid(world, rng.choice(PUBLISHERS)), signal.SIGKILL)  # a start needs room, going on does not yet
+    pause(rng.uniform(0.5, 4))
+    disk.free()
+    world.mend()
+    return f"of {place}"
+
+
+def power(world: World, rng: Random) -> str:
+    """The machine loses its power: what was not synced is gone, and the next boot is another one."""
+    assert world.supervisor
+    pids = [world.supervisor.pid, *world.actors().values()]
+    for pid in pids:
+        _signal(pid, signal.SIGSTOP)
+    snapshots = {name: disk.snapshot() for name, disk in world.disks.items()}
+    for pid in pids:
+        _signal(pid, signal.SIGKILL)
+    world.supervisor.wait()
+    wait_for(lambda: not world.actors(), "everything is dead")
+    for name, disk in world.disks.items():
+        disk.restore(snapshots[name])
+    world.order("boot", str(rng.getrandbits(64)))
+    world.up_again()
+    return "and everything is started again"
+
+
+KINDS = {
+    "kill": Kind("kill -9 of a producer, recorder, script or reader", kill, 8),
+    "freeze": Kind("SIGSTOP for 0.2 to 5 s, then SIGCONT", freeze, 4),
+    "supervisor": Kind("kill -9 of the supervisor, then `up` again", supervisor, 1),
+    "failpoint": Kind("death at a named step of a write path", failpoint, 4),
+    "loss": Kind("loss of up to 30 % of all PUB frames", loss, 3),
+    "joins": Kind("readers that come late and leave early", joins, 4),
+    "storm": Kind("40 readers that connect and are gone again", storm, 1),
+    "clock": Kind("the wall clock jumps by up to a day, to and fro", clock, 3),
+    "torn": Kind("a torn record at the end of a journal", torn, 2),
+    "flip": Kind("a flipped bit in a journal", flip, 1),
+    "removed": Kind("a journal is removed", removed, 1),
+    "full": Kind("a full disk: journals and logs, or recordings", full, 1, disks.refused),
+    "power": Kind("power loss: what was not synced is gone", power, 1, disks.refused),
+}
+"""All kinds of harm by name."""

@@ -1,0 +1,84 @@
+"""docs/chaos.md: what came of which harm."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .faults import KINDS
+from .oracle import Outcome
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "chaos.md"
+_HEAD = """\
+# The chaos lab
+
+Written by `make chaos WRITE=1`. A world of {actors} real processes (three producers, recorders, scripts) and of readers
+that use the Python API is brought up, harm is done to it, and in the end everything that it has left behind is
+compared with a world that was left alone: every recording, plot and list of trades byte for byte, every message that a
+reader was given and that a script has said one by one. The same seed does the same harm in the same order; when exactly
+it meets a process is up to the machine. A difference is printed with the line that does the same again.
+
+```sh
+make chaos                                   # 200 faults, seed 1
+make chaos FAULTS=50 SEED=7 KINDS=kill,power # some kinds only
+make chaos SEED=7 FAULTS=50 ONLY=12          # one fault of that plan, or ONLY=0-24
+```
+
+{date}, {machine}
+
+| seed | faults | minutes | lost | doubled | out of order | changed | files that differ |
+|--:|--:|--:|--:|--:|--:|--:|--:|
+{seeds}
+
+What came of the worlds in which a kind of harm was done:
+
+| kind | what is done | times | lost | doubled | out of order | changed | files that differ |
+|---|---|--:|--:|--:|--:|--:|--:|
+{kinds}
+{refused}"""
+
+
+@dataclass
+class Row:
+    """A line of a table: so many faults, and what came of the worlds in which they were done."""
+
+    count: int = 0
+    outcome: Outcome = field(default_factory=Outcome)
+    seconds: float = 0.0
+
+    def add(self, count: int, outcome: Outcome, seconds: float = 0.0) -> None:
+        """Another world."""
+        self.count += count
+        self.outcome += outcome
+        self.seconds += seconds
+
+    @property
+    def cells(self) -> str:
+        """The outcome as a table shows it."""
+        return " | ".join(map(str, self.outcome.counts))
+
+
+def write(actors: int, seeds: dict[int, Row], kinds: dict[str, Row], refused: dict[str, str]) -> None:
+    """Write the page."""
+    PAGE.write_text(
+        _HEAD.format(
+            actors=actors,
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+            machine=_machine(),
+            seeds="\n".join(
+                f"| {seed} | {row.count} | {row.seconds / 60:.1f} | {row.cells} |" for seed, row in seeds.items()
+            ),
+            kinds="\n".join(
+                f"| `{name}` | {KINDS[name].says} | {row.count} | {row.cells} |" for name, row in kinds.items()
+            ),
+            refused="".join(f"\nNot done there: `{name}` ({why}).\n" for name, why in refused.items()),
+        )
+    )
+
+
+def _machine() -> str:
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {system}"

@@ -1,0 +1,93 @@
+"""The chaos lab in small: every kind of harm once, done to real processes, and nothing is lost, doubled or changed.
+
+``make chaos`` does the same at length, in another order with every seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from chaos import oracle
+from chaos.faults import KINDS
+from chaos.oracle import Item, Outcome, compare, compare_slice
+from chaos.plan import allowed, plan
+from chaos.world import Result, Size, undisturbed, world
+
+SMALL = Size(bars=600, rate=60)
+SEED = 5
+GROUPS = {
+    "processes": ("kill", "failpoint", "supervisor"),
+    "wire": ("loss", "joins", "clock", "storm", "freeze"),
+    "disks": ("torn", "flip", "removed", "full", "power"),
+}
+"""What is done in one world after the other; every kind is somewhere."""
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+    """What the world leaves behind that nobody harms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
+        yield undisturbed(tmp_path_factory.mktemp("calm"), SEED, SMALL)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("group", GROUPS)
+def test_harm_leaves_no_trace(group: str, calm: Result, tmp_path: Path) -> None:
+    """Recordings, plots and trades are the same bytes; readers and scripts have every message once and in order."""
+    kinds, refused = allowed(GROUPS[group])
+    print("left out:", refused)
+    luck = Random(f"{group} {SEED}")
+    with world(tmp_path / "world", SEED, SMALL) as here:
+        for kind in kinds:
+            print(kind, KINDS[kind].do(here, luck))
+        assert here.finish() == 0, here.log("supervisor")
+        outcome = here.result().differs(calm)
+    assert not outcome, outcome.notes
+
+
+def test_every_kind_is_done_here() -> None:
+    """A new kind of harm belongs to one of the groups."""
+    assert {kind for kinds in GROUPS.values() for kind in kinds} == set(KINDS)
+
+
+def test_a_seed_is_a_plan() -> None:
+    """The same seed does the same, another one something else, and every kind has its turn."""
+    assert plan(1, 200, list(KINDS)) == plan(1, 200, list(KINDS)) != plan(2, 200, list(KINDS))
+    assert {fault.kind for fault in plan(1, 200, list(KINDS))} == set(KINDS)
+    assert [fault.number for fault in plan(3, 50, ["kill"])] == list(range(50))
+
+
+WANTED: list[Item] = [(f"bar {number}", number) for number in range(6)]
+WRONG = {
+    "lost": ([0, 1, 3, 4, 5], Outcome(lost=1)),
+    "cut off": ([0, 1, 2], Outcome(lost=3)),
+    "doubled": ([0, 1, 1, 2, 3, 4, 5], Outcome(doubled=1)),
+    "out of order": ([0, 2, 1, 3, 4, 5], Outcome(order=1)),
+    "said again": ([0, 1, 2, 3, 1, 2, 3, 4, 5], Outcome(doubled=3, order=1)),
+    "invented": ([0, 1, 2, 3, 4, 5, 6], Outcome(changed=1)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_oracle_sees(name: str) -> None:
+    """Whatever is not as it should be is counted, and under its own name."""
+    numbers, counted = WRONG[name]
+    found = compare([(f"bar {number}", number) for number in numbers], WANTED, name)
+    assert found == counted
+    assert found
+    assert found.notes
+    assert all(note.startswith(name) for note in found.notes)
+
+
+def test_the_oracle_sees_values_and_files() -> None:
+    """A bar with other values, a file with other bytes, one that is missing and one too many; a right one is right."""
+    assert compare([*WANTED[:5], ("bar 5", 5.1)], WANTED) == Outcome(changed=1)
+    assert oracle.compare_files({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "x", "d": "4"}) == Outcome(files=3)
+    assert not compare(WANTED, WANTED)
+    assert not compare_slice(WANTED[2:4], WANTED)
+    assert not compare_slice([], WANTED)
+    assert compare_slice([WANTED[1], WANTED[3]], WANTED) == Outcome(lost=1)
