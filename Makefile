@@ -9,6 +9,7 @@ FAULTS   ?=
 SEED     ?= 1
 KINDS    ?=
 ONLY     ?=
+PROOF    ?=
 WRITE    ?=
 EXCHANGE ?= BINANCE
 MINUTES  ?= 5
@@ -38,9 +39,9 @@ lab: $(BIN)/.venues ## run the real providers against local venues: SPEED=60 FAU
 live-check: $(BIN)/.venues ## compare live bars with the venue's history, over the network: EXCHANGE=BINANCE MINUTES=5
 	@PYTHONPATH=tests $(BIN)/python -m venues.live --exchange $(EXCHANGE) --minutes $(MINUTES)
 
-chaos: $(BIN)/.installed ## do harm to a run and compare what it leaves: FAULTS=200 SEED=1 (or 1..3) KINDS= ONLY= WRITE=
+chaos: $(BIN)/.installed ## do harm to a run and compare what it leaves: FAULTS=200 SEED=1 (or 1..3) KINDS= ONLY= PROOF= WRITE=
 	@PYTHONPATH=tests $(BIN)/python -m chaos --faults $(or $(FAULTS),200) --seed $(SEED) --kinds "$(KINDS)" --only "$(ONLY)" \
-		$(if $(WRITE),--write) $(ARGS)
+		--proof "$(PROOF)" $(if $(WRITE),--write) $(ARGS)
 
 test: wheel ## build the wheel and test it, away from the checkout
 	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" -n $(JOBS) --dist worksteal "$(ROOT)/tests" $(ARGS)

@@ -21,6 +21,7 @@ from .faults import ACTORS, KINDS
 from .oracle import Outcome
 from .page import Row, write
 from .plan import Fault, allowed, plan, rounds
+from .proofs import PROOFS, Proof
 from .world import Result, Size, World, pause, undisturbed, world
 
 
@@ -65,6 +66,7 @@ class Lab:
         self.allowed, self.refused = allowed(wanted)
         self.kinds = {kind: Row() for kind in self.allowed}
         self.seeds: dict[int, Row] = {}
+        self.proofs: dict[str, Proof] = {}
 
     def seed(self, seed: int) -> None:
         """All faults of one seed."""
@@ -73,7 +75,7 @@ class Lab:
         faults = plan(seed, self._given.faults, self.allowed)
         if first:
             faults = faults[int(first) : int(last or first) + 1]
-        calm = undisturbed(self._root / f"{seed}-calm", seed, self._size)
+        calm = self._calm(seed, self._size)
         for number, some in enumerate(rounds(faults, self._given.round)):
             print(f"seed {seed}, world {number}", flush=True)
             outcome = run(self._root / f"{seed}-{number}", seed, self._size, some, calm)
@@ -83,6 +85,15 @@ class Lab:
             self._say(seed, some, outcome)
         row.seconds = time.monotonic() - began
         print(f"{row.count} faults, seed {seed}, {row.seconds:.0f} s: {row.outcome}", flush=True)
+
+    def prove(self, name: str, seed: int) -> None:
+        """One of the long proofs."""
+        print(f"proof {name}", flush=True)
+        self.proofs[name] = proof = PROOFS[name](self._root / name, seed, lambda size: self._calm(seed, size))
+        print(f"  {proof.said}: {proof.outcome}", *proof.outcome.notes, sep="\n    ", flush=True)
+
+    def _calm(self, seed: int, size: Size) -> Result:
+        return undisturbed(self._root / f"{seed}-{size.bars}-calm", seed, size)
 
     def _say(self, seed: int, faults: Sequence[Fault], outcome: Outcome) -> None:
         print(f"  {outcome}", flush=True)
@@ -101,11 +112,13 @@ def main() -> int:
     for kind, why in lab.refused.items():
         print(f"left out: {kind} ({why})")
     first, _, last = given.seed.partition("..")
-    for seed in range(int(first), int(last or first) + 1):
+    for seed in range(int(first), int(last or first) + 1) if given.faults else ():
         lab.seed(seed)
+    for name in list(PROOFS) if given.proof == "all" else given.proof.replace(",", " ").split():
+        lab.prove(name, int(first))
     if given.write:
-        write(len(ACTORS), lab.seeds, lab.kinds, lab.refused)
-    if any(row.outcome for row in lab.seeds.values()):
+        write(len(ACTORS), lab.seeds, lab.kinds, lab.refused, lab.proofs)
+    if any(row.outcome for row in lab.seeds.values()) or any(proof.outcome for proof in lab.proofs.values()):
         return 1
     shutil.rmtree(root)
     return 0
@@ -125,6 +138,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--round", type=int, default=25, help="faults a world")
     parser.add_argument("--bars", type=int, default=6000, help="of each stream")
     parser.add_argument("--rate", type=float, default=40, help="bars a second of each stream")
+    parser.add_argument("--proof", default="", help=f"long proofs behind the faults: all, or of {' '.join(PROOFS)}")
     parser.add_argument("--write", action="store_true", help="write docs/chaos.md")
     return parser.parse_args()
 

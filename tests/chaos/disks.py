@@ -1,6 +1,6 @@
 """Small file systems of a world's own: they can be filled, and they lose at a power cut what a disk loses.
 
-An ext4 in a file, mounted by a loop device. What has not been synced is in the memory of the kernel and not in that file,
+An ext4 in a file, on a loop device. What has not been synced is in the memory of the kernel and not in that file,
 so a copy of the file at an instant is what a machine finds after the power has gone.
 """
 

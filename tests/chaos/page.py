@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .faults import KINDS
 from .oracle import Outcome
+from .proofs import PROOFS, Proof
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "chaos.md"
 _HEAD = """\
@@ -25,6 +26,7 @@ it meets a process is up to the machine. A difference is printed with the line t
 make chaos                                   # 200 faults, seed 1
 make chaos FAULTS=50 SEED=7 KINDS=kill,power # some kinds only
 make chaos SEED=7 FAULTS=50 ONLY=12          # one fault of that plan, or ONLY=0-24
+make chaos FAULTS=0 PROOF=joins,retention    # see below
 ```
 
 {date}, {machine}
@@ -38,7 +40,14 @@ What came of the worlds in which a kind of harm was done:
 | kind | what is done | times | lost | doubled | out of order | changed | files that differ |
 |---|---|--:|--:|--:|--:|--:|--:|
 {kinds}
-{refused}"""
+{refused}{proofs}"""
+
+_PROVED = """
+Promises that take their time (`make chaos FAULTS=0 PROOF=all`):
+
+| proof | what is done | measured | lost | doubled | out of order | changed | files that differ |
+|---|---|---|--:|--:|--:|--:|--:|
+"""
 
 
 @dataclass
@@ -61,7 +70,9 @@ class Row:
         return " | ".join(map(str, self.outcome.counts))
 
 
-def write(actors: int, seeds: dict[int, Row], kinds: dict[str, Row], refused: dict[str, str]) -> None:
+def write(
+    actors: int, seeds: dict[int, Row], kinds: dict[str, Row], refused: dict[str, str], proofs: dict[str, Proof]
+) -> None:
     """Write the page."""
     PAGE.write_text(
         _HEAD.format(
@@ -75,8 +86,14 @@ def write(actors: int, seeds: dict[int, Row], kinds: dict[str, Row], refused: di
                 f"| `{name}` | {KINDS[name].says} | {row.count} | {row.cells} |" for name, row in kinds.items()
             ),
             refused="".join(f"\nNot done there: `{name}` ({why}).\n" for name, why in refused.items()),
+            proofs=_PROVED + "\n".join(_proved(name, proof) for name, proof in proofs.items()) + "\n" if proofs else "",
         )
     )
+
+
+def _proved(name: str, proof: Proof) -> str:
+    what = (PROOFS[name].__doc__ or "").rstrip(".")
+    return f"| `{name}` | {what} | {proof.said} | {' | '.join(map(str, proof.outcome.counts))} |"
 
 
 def _machine() -> str:

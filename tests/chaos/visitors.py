@@ -1,6 +1,7 @@
 """Readers that come late and leave early, each by the public API with its own bit of history.
 
-``python -m chaos.visitors TOPOLOGY FOLDER COUNT STAY_S SEED``: each writes what it was given into a file of its own.
+``python -m chaos.visitors TOPOLOGY FOLDER COUNT STAY_S SEED [PATTERN]``: each follows one stream, or
+all that match, and writes what it was given into files of its own.
 """
 
 from __future__ import annotations
@@ -10,33 +11,37 @@ import sys
 from pathlib import Path
 from random import Random
 
-from pynelive import Fault, subscribe
+from pynelive import Fault, listen
+from pynelive.bus.wire import Start
 
 from .oracle import Item, heard_path, items, line
 from .world import STREAMS
 
 _HISTORIES = (0, 1, 7, 100, 700)
+_PATIENCE_S = 30
 
 
-async def visit(bus: str, folder: Path, luck: Random, stay_s: float) -> None:
+async def visit(bus: str, folder: Path, luck: Random, stay_s: float, pattern: str) -> None:
     """One visit; nothing comes of it if the bus is not up then."""
-    stream, history, until = luck.choice(STREAMS), luck.choice(_HISTORIES), luck.uniform(0, stay_s)
-    await asyncio.sleep(luck.uniform(0, 0.3))
-    given: list[Item] = []
+    stream, history, until_s = pattern or luck.choice(STREAMS), luck.choice(_HISTORIES), luck.uniform(0, stay_s)
+    given: dict[str, list[Item]] = {}
     try:
-        async with asyncio.timeout(30), subscribe(stream, history=history, bus=bus, timeout_s=25) as bars:
-            async with asyncio.timeout(until):
-                async for bar in bars:
-                    given += items([bar])
+        async with asyncio.timeout(until_s + _PATIENCE_S):
+            await asyncio.sleep(luck.uniform(0, 0.3))
+            async with listen(stream, start=Start(last=history), bus=bus, timeout_s=_PATIENCE_S) as messages:
+                async with asyncio.timeout(until_s):
+                    async for name, message in messages:
+                        given.setdefault(name, []).extend(items([message]))
     except (Fault, TimeoutError):
         pass
-    heard_path(folder, stream).write_bytes(b"".join(map(line, given)))
+    for name, said in given.items():
+        heard_path(folder, name).write_bytes(b"".join(map(line, said)))
 
 
-async def _main(bus: str, folder: str, count: str, stay_s: str, seed: str) -> None:
+async def _main(bus: str, folder: str, count: str, stay_s: str, seed: str, pattern: str = "") -> None:
     lucks = [Random(f"{seed} {number}") for number in range(int(count))]
     await asyncio.gather(
-        *(visit(bus, Path(folder) / str(n), luck, float(stay_s)) for n, luck in enumerate(lucks))
+        *(visit(bus, Path(folder) / str(n), luck, float(stay_s), pattern) for n, luck in enumerate(lucks))
     )
 
 

@@ -43,19 +43,20 @@ STREAMS = (
 RUNS = ("run:rsi", "run:ema-cross")
 RECORDED = ("disk/data/*.ohlcv", "disk/archive/*.ohlcv", "disk/data/*.csv", "disk/archive/*.csv", "disk/output/*/*.csv")
 _BEFORE = 1000  # bars of history that the demo has
+_AT_ONCE = 1e9  # and not 0: a source that waits for its consumers would wait for the sink that holds all open
 TABLES = """
 [[producer]]
 name = "demo"
 provider = "demo"
 streams = ["BTC/USDT@1", "ETH/USDT@1", "AAPL@1"]
-options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = 2 }}
+options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = {forming} }}
 {journal}
 
 [[producer]]
 name = "alts"
 provider = "demo"
 streams = ["XRP/USDT@1", "DOGE/USDT@1"]
-options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = 1 }}
+options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = {forming} }}
 {journal}
 
 [[producer]]
@@ -103,11 +104,13 @@ class Size:
     :param bars: of each stream
     :param rate: so many of them a second while harm is done
     :param journal: the producers' ``journal`` option
+    :param forming: updates of each forming bar
     """
 
     bars: int = 6000
     rate: float = 40.0
     journal: str = ""
+    forming: int = 2
 
 
 def wait_for(happened: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
@@ -157,7 +160,7 @@ class World(Bench):
     def _tables(self, speed: float) -> str:
         return TABLES.format(
             seed=self.seed, speed=speed, bars=self.size.bars, hold=HOLD,
-            journal=self.size.journal,
+            journal=self.size.journal, forming=self.size.forming,
         )  # fmt: skip
 
     def _write_tape(self) -> None:
@@ -209,6 +212,12 @@ class World(Bench):
         folder = self.folder / "visits" / str(len(self._visits))
         self._visits.append(self.reader(folder, *arguments, module=module))
 
+    def visited(self, at_most: int = 0) -> None:
+        """Wait until no more than so many groups of visitors are there."""
+        wait_for(lambda: [v.poll() for v in self._visits].count(None) <= at_most, "the visitors have left", 300)
+        failed = [str(n) for n, visit in enumerate(self._visits) if visit.poll()]
+        assert not failed, f"visitors have failed: {', '.join(failed)} in {self.folder / 'visits'}"
+
     def mend(self) -> None:
         """What a person does who finds that an actor was given up."""
         for name, view in self.ps().items():
@@ -240,11 +249,10 @@ class World(Bench):
         """Let the rest come as fast as it can, and everything end; the exit code of ``up``."""
         assert self.supervisor
         self.order("loss", "0")
-        self.write(speed=0)
+        self.write(_AT_ONCE)
         self.command("apply", str(self.path))
         wait_for(self._readers_done, f"every reader in {self.folder} has everything", 300)
-        for visit in self._visits:
-            assert visit.wait(60) == 0, f"a reader has failed: {self.folder / 'visits'}"
+        self.visited()
         (self.folder / "go").touch()
         return self.supervisor.wait(120)
 
