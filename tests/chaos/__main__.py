@@ -22,7 +22,7 @@ from .oracle import Outcome
 from .page import Row, write
 from .plan import Fault, allowed, plan, rounds
 from .proofs import PROOFS, Proof
-from .world import Result, Size, World, pause, undisturbed, world
+from .world import PRODUCERS, RUNNERS, Result, Size, World, pause, undisturbed, world
 
 
 def harm(here: World, fault: Fault) -> None:
@@ -36,6 +36,7 @@ def harm(here: World, fault: Fault) -> None:
 def run(folder: Path, seed: int, size: Size, faults: Sequence[Fault], calm: Result) -> Outcome:
     """One world and its faults; how it differs from the undisturbed one."""
     with world(folder, seed, size) as here:
+        here.frail = Random(faults[0].luck).choice((PRODUCERS, RUNNERS))
         for fault in faults:
             harm(here, fault)
         try:

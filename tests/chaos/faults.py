@@ -187,8 +187,8 @@ def torn(world: World, rng: Random) -> str:
 
 
 def flip(world: World, rng: Random) -> str:
-    """A bit of what a script has said falls over while the script is down."""
-    name = rng.choice(RUNNERS)
+    """A bit of a journal falls over while its publisher is down."""
+    name = rng.choice(world.frail)
     with _down(world, name) as folder:
         journal = Journal(folder, read_only=True)
         if not journal.segments:
@@ -206,7 +206,7 @@ def flip(world: World, rng: Random) -> str:
 
 def removed(world: World, rng: Random) -> str:
     """A publisher's journal is gone when it comes back."""
-    name = rng.choice(PUBLISHERS)
+    name = rng.choice([*PRODUCERS, *world.frail])
     with _down(world, name) as folder:
         shutil.rmtree(folder)
     return name

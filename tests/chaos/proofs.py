@@ -22,11 +22,12 @@ from pynelive.bus.rundir import RunDir
 from pynelive.bus.wire import Info
 
 from .oracle import Outcome
-from .world import Result, Size, World, pause, wait_for, world
+from .world import RUNNERS, SINKS, Result, Size, World, pause, wait_for, world
 
 Calm = Callable[[Size], Result]
 """The undisturbed world of a size."""
 _PROBE_S = 0.05
+_DEAF_S = 0.5  # by then everybody has seen the order
 
 
 class Proof(NamedTuple):
@@ -114,19 +115,20 @@ def stall(folder: Path, seed: int, calm: Calm, seconds: float = 600) -> Proof:
 
 
 def retention(folder: Path, seed: int, calm: Calm) -> Proof:
-    """A journal is too small for the sleep of a recorder and a script: both are told; history completes them."""
-    size = Size(bars=8000, rate=300, journal="journal = { max_mb = 0.25 }")
+    """Nobody hears anything until the journal has forgotten all that it had: everybody is told; history completes."""
+    size = Size(bars=8000, rate=10, journal="journal = { max_mb = 0.25 }")
     wanted = calm(size)
     with world(folder, seed, size) as here:
-        wait_for(lambda: _segments(here), "the journal has begun")
-        with asleep(here, "recorder", "rsi", "reader"):
-            begun = _segments(here)
-            wait_for(lambda: not begun & _segments(here), "the journal has forgotten all that it had", 300)
+        here.pace(60 * 300)
+        here.order("loss", "1")
+        pause(_DEAF_S)
+        begun = _segments(here)
+        wait_for(lambda: not begun & _segments(here), "the journal has forgotten all that it had", 300)
         outcome = _judged(here, wanted)
-        told = [name for name in ("recorder", "rsi") if "are no longer kept" in here.log(name)]
-    if len(told) < 2:
+        told = [name for name in (*SINKS, *RUNNERS) if "are no longer kept" in here.log(name)]
+    if len(told) < len(SINKS + RUNNERS):
         outcome += Outcome(lost=1, notes=[f"only {told or 'nobody'} was told that something is gone"])
-    return Proof(outcome, f"{' and '.join(told)} were told, and completed by the history")
+    return Proof(outcome, f"{', '.join(told)} were told, and completed by the history")
 
 
 def _segments(here: World) -> set[str]:

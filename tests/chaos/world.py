@@ -140,6 +140,9 @@ class World(Bench):
         self.supervisor: subprocess.Popen[bytes] | None = None
         self.environment = {**os.environ, "CHAOS_DIR": str(self.orders), "PYTHONPATH": PYTHONPATH}
         self.disks: dict[str, Disk] = {}
+        self.frail = PRODUCERS
+        """Whose journals may be damaged. Not those of the scripts as well: a script whose own journal is gone begins
+        anew with its source's, and where that is damaged too, it has not got the same bars."""
         self._readers = FOLLOWERS
         self._visits: list[subprocess.Popen[bytes]] = []
         self._followers: dict[str, subprocess.Popen[bytes]] = {}
@@ -152,10 +155,6 @@ class World(Bench):
         for order, text in (("boot", "1"), ("loss", "0"), ("clock", "0")):
             self.order(order, text)
         self._write_tape()
-
-    def write(self, speed: float) -> None:
-        """Write the topology anew, with another pace."""
-        Bench.__init__(self, self.folder, self._tables(speed))
 
     def _tables(self, speed: float) -> str:
         return TABLES.format(
@@ -177,10 +176,10 @@ class World(Bench):
     # --- life -------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Bring everything up, and wait until every actor is there."""
+        """Bring everything up, and wait until everybody has the first bars of everything."""
         self.up_again()
         self.tend()
-        self.settled()
+        wait_for(self._under_way, "everybody has begun")
 
     def up_again(self) -> None:
         """``pynelive up``, its output in a file."""
@@ -245,12 +244,26 @@ class World(Bench):
         done = subprocess.run([*COMMAND, *words], env=self.environment, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
+    def pace(self, speed: float) -> None:
+        """Go on at another pace."""
+        Bench.__init__(self, self.folder, self._tables(speed))
+        self.command("apply", str(self.path))
+
+    def _under_way(self) -> bool:
+        views = self.ps()
+        statuses = [views[name]["status"] or {} for name in (*SINKS, *RUNNERS) if name in views]
+        heard = (oracle.heard_path(self.heard / name, stream) for name, said in self._readers.items() for stream in said)
+        return (
+            len(statuses) == len(SINKS + RUNNERS)
+            and all(status.get("streams") and all(s["bars"] for s in status["streams"]) for status in statuses)
+            and all(path.exists() and path.stat().st_size for path in heard)
+        )
+
     def finish(self) -> int:
         """Let the rest come as fast as it can, and everything end; the exit code of ``up``."""
         assert self.supervisor
         self.order("loss", "0")
-        self.write(_AT_ONCE)
-        self.command("apply", str(self.path))
+        self.pace(_AT_ONCE)
         wait_for(self._readers_done, f"every reader in {self.folder} has everything", 300)
         self.visited()
         (self.folder / "go").touch()
