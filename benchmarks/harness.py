@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+import psutil
 import zmq
 from pynelive.bus.messages import Bar, Message
 
@@ -111,6 +112,12 @@ def precise_sleep() -> None:
     """Let this process's sleeps end when they are over, not when it suits the kernel."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1)
+
+
+def own_mb() -> float:
+    """The memory of this process in MB, without what it maps of files."""
+    memory = psutil.Process().memory_info()
+    return float((memory.rss - getattr(memory, "shared", 0)) / 2**20)
 
 
 # --- bars -------------------------------------------------------------------------------------------------------------

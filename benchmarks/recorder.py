@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from bar_path import names, say
-from harness import Row, bars, call, checksum, compare, folder, part, rounds, shown, together, verify
+from harness import Row, bars, call, checksum, compare, folder, own_mb, part, rounds, shown, together, verify
 from pynecore.core.ohlcv import OHLCVWriter
 from pynecore.types.ohlcv import OHLCV
 from pynelive.bus.messages import End
@@ -33,7 +33,7 @@ again, and must be the bars.
 | ours | receives, checks, decodes, judges each bar (a repeat, a revision, what no file can hold), writes what waits in one commit, acknowledges |
 | OHLCVWriter | PyneCore's writer, given the same bars as PyneCore's own objects, in batches (`batched()`) as large as the recorder's were in that round |
 
-*Memory* is the recorder's private memory at its highest, *files* what it has open at the end.
+*Memory* is the recorder's own memory at its highest, *open files* what it has open then.
 """  # noqa: E501 - a table
 COUNT = 100_000
 STREAMS = 1_000
@@ -62,12 +62,12 @@ def record(place: str) -> list[float]:
 
     async def main() -> list[float]:
         playing = asyncio.create_task(feed.run(asyncio.Event()))
-        process, memory, files = psutil.Process(), 0, 0
+        process, memory, files = psutil.Process(), 0.0, 0
         while not playing.done():
-            memory, files = max(memory, process.memory_full_info().uss), max(files, process.num_fds())
+            memory, files = max(memory, own_mb()), max(files, process.num_fds())
             await asyncio.wait([playing], timeout=0.2)
         playing.result()
-        return [feed.status().counters["writes"], memory / 2**20, files]
+        return [feed.status().counters["writes"], memory, files]
 
     parsed = topology(place)
     feed = SinkFeed(parsed, parsed.sinks[0])
