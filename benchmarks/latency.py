@@ -30,27 +30,28 @@ frame, sent at an even pace. The first tenth of each round is left out.
 SECONDS = 2.0
 
 
-def publish(place: str, count: int, rate: int, transport: str = "auto") -> int:
-    """The project's publisher at an even pace; every bar carries when it was handed over."""
+async def paced(publisher: Publisher, count: int, rate: int) -> None:
+    """Say bars at an even pace, each with the time at which it was handed over."""
+    await publisher.open()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
+    made = bars(count)
+    await publisher.drained()
     precise_sleep()
+    begun = time.monotonic()
+    for number, bar in enumerate(made):
+        await asyncio.sleep(0)
+        if (wait := begun + number / rate - time.monotonic()) > 0:
+            time.sleep(wait)  # noqa: ASYNC251 - the loop's own timers are of whole milliseconds
+        publisher.publish(STREAM, replace(bar, received_ns=time.monotonic_ns()))
+        publisher.flush()
+    await publisher.drained()
+    await publisher.close()
 
-    async def main() -> None:
-        publisher = Publisher(RunDir(Path(place)), "bench", {"sink": [STREAM]}, transport=transport)
-        await publisher.open()
-        publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
-        made = bars(count)
-        await publisher.drained()
-        begun = time.monotonic()
-        for number, bar in enumerate(made):
-            await asyncio.sleep(0)
-            if (wait := begun + number / rate - time.monotonic()) > 0:
-                time.sleep(wait)  # noqa: ASYNC251 - the loop's own timers are of whole milliseconds
-            publisher.publish(STREAM, replace(bar, received_ns=time.monotonic_ns()))
-            publisher.flush()
-        await publisher.drained()
-        await publisher.close()
 
-    asyncio.run(main())
+def publish(place: str, count: int, rate: int, transport: str = "auto") -> int:
+    """The project's publisher."""
+    publisher = Publisher(RunDir(Path(place)), "bench", {"sink": [STREAM]}, transport=transport)
+    asyncio.run(paced(publisher, count, rate))
     return count
 
 
