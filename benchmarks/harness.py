@@ -38,7 +38,8 @@ _PR_SET_TIMERSLACK = 29
 def call(function: Callable[..., Any], *given: object) -> list[str]:
     """The command that runs a function of a benchmark in a process of its own."""
     arguments = json.dumps(given, default=str)
-    return [sys.executable, __file__, function.__module__, function.__qualname__, arguments]
+    module = Path(function.__code__.co_filename).stem  # __module__ may be __main__ here
+    return [sys.executable, __file__, module, function.__name__, arguments]
 
 
 def together(*commands: Sequence[str]) -> list[Any]:

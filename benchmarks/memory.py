@@ -18,10 +18,10 @@ ABOUT = """
 The demo producer, the `ohlcv` recorder and a runner with `examples/ema_cross.py`, a strategy, each in a process of its
 own, as fast as they go until the streams end. Counted is each process's own memory at its highest, without what it maps
 of files (the journal: page cache, which the kernel takes back). *At rest* is after 100 bars of one stream, *a stream
-more* the mean of 200, *1,000 bars more* the mean from 10,000 to 50,000 bars of one stream. *Flat* compares 50,000 bars
-with 10,000: a producer keeps an index of its journal until retention cuts both; a strategy keeps its trades.
+more* the mean of 100, *1,000 bars more* the mean from 2,000 to 12,000 bars of one stream. *Flat* compares 12,000 bars
+with 2,000: a producer keeps an index of its journal until retention cuts both; a strategy keeps its trades.
 """
-BARS = {"rest": (1, 100), "streams": (201, 100), "few": (1, 10_000), "many": (1, 50_000)}
+BARS = {"rest": (1, 100), "streams": (101, 100), "few": (1, 2_000), "many": (1, 12_000)}
 """Streams, and bars of each."""
 _TOPOLOGY = """
 [bus]
@@ -83,11 +83,11 @@ def measure(count: int) -> list[Row]:
     rows = []
     for name in ("producer", "sink", "runner"):
         mb = {size: median(run[size][name] for run in runs) for size in BARS}
-        a_stream, a_thousand = (mb["streams"] - mb["rest"]) / 200, (mb["many"] - mb["few"]) / 40
+        a_stream, a_thousand = (mb["streams"] - mb["rest"]) / 100, (mb["many"] - mb["few"]) / 10
         rows.append(Row(f"P13-{name}", f"{name} at rest", f"{mb['rest']:.1f} MB"))
         if name != "runner":
             rows.append(Row(f"P13-{name}-stream", f"{name}, a stream more", f"{a_stream * 1000:.0f} kB"))
         flat = round(mb["many"] / mb["few"], 3)
-        rows.append(Row(f"P13-{name}-bars", f"{name}, 1,000 bars more; flat: at 50,000 bars ÷ at 10,000",
+        rows.append(Row(f"P13-{name}-bars", f"{name}, 1,000 bars more; flat: at 12,000 bars ÷ at 2,000",
                         f"{a_thousand * 1000:.1f} kB; {mb['many']:.1f} MB", f"{mb['few']:.1f} MB", flat))  # fmt: skip
     return rows
