@@ -30,6 +30,7 @@ log = logging.getLogger("pynelive")
 _FIRST_SEGMENT = 256 << 10
 _LARGEST_SEGMENT = 64 << 20
 _TABLE = 0
+_UNSEALED = 2  # so many at the end a writer may still cut to their length: it begins the next one first
 _SEARCH = 1 << 20
 """How far a whole record is looked for behind a damaged one."""
 _LENGTH = struct.Struct("<I")
@@ -66,8 +67,9 @@ class Journal:
     # --- recovery -------------------------------------------------------------------------------------------------
 
     def _recover(self, read_only: bool) -> None:
-        for path in sorted(self.folder.glob("*.seg")):
-            segment = Segment.load(path)
+        paths = sorted(self.folder.glob("*.seg"))
+        for path in paths:
+            segment = Segment.load(path, foreign=read_only and path in paths[-_UNSEALED:])
             if segment is None:
                 if not read_only:
                     path.unlink()
@@ -91,6 +93,9 @@ class Journal:
                 if skipped is None:
                     self._doubtful = any(view[at : at + 8])
                     break
+                segment.look_again()
+                if read_record(view, at) is not None:
+                    continue  # it was being written
                 self.damaged += 1
                 log.warning("%s: a damaged record at byte %d is left out", segment.path, at)
                 at = skipped
@@ -179,8 +184,7 @@ class Journal:
 
     def _roll(self, size: int) -> Segment:
         table = self._table(self.tracks.values())
-        largest = min(_LARGEST_SEGMENT, max(self.max_bytes // 8, 16 << 10))
-        wanted = min(self.segments[-1].size * 2, largest) if size and self.segments else min(_FIRST_SEGMENT, largest)
+        wanted = self.next_size if size else min(_FIRST_SEGMENT, self._largest)
         wanted = max(wanted, HEADER_SIZE + 2 * RECORD.size + len(table) + 2 * size)
         number = self.segments[-1].number + 1 if self.segments else 1
         new = Segment.create(self.folder, number, wanted, self.epoch)
@@ -192,6 +196,15 @@ class Journal:
         self._add(new)
         self._put_table(table)
         return new
+
+    @property
+    def next_size(self) -> int:
+        """The size of the segment that comes next, unless a record is larger than that."""
+        return min(self.segments[-1].size * 2, self._largest) if self.segments else min(_FIRST_SEGMENT, self._largest)
+
+    @property
+    def _largest(self) -> int:
+        return min(_LARGEST_SEGMENT, max(self.max_bytes // 8, 16 << 10))
 
     def _write_table(self, tracks: list[Track]) -> None:
         table = self._table(tracks)
@@ -320,12 +333,6 @@ class Journal:
         for place in reversed(track.places):
             yield self.record_at(place)
 
-    def delete(self) -> None:
-        """Remove the files of a closed journal that nobody will ask for again."""
-        for path in self.folder.glob("*.seg"):
-            path.unlink()
-        self.folder.rmdir()
-
     def close(self, clean: bool = True) -> None:
         """Close in order: everything on disk, marked as clean."""
         if clean:
@@ -335,6 +342,13 @@ class Journal:
             segment.close()
         self.segments.clear()
         self._by_number.clear()
+
+
+def delete(folder: Path) -> None:
+    """Remove the files of a closed journal that nobody will ask for again."""
+    for path in folder.glob("*.seg"):
+        path.unlink()
+    folder.rmdir()
 
 
 def _skip_damage(view: memoryview, at: int) -> int | None:

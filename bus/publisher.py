@@ -16,10 +16,11 @@ from .answers import answer_info, answer_replay
 from .archive import Archive, Desk, HistorySource
 from .consumers import Consumers
 from .discovery import Claim
+from .disk import DiskWatch
 from .endpoints import clear
 from .errors import Fault
 from .hosts import Door
-from .journal import Journal
+from .journal import Journal, delete
 from .messages import Bar, Message
 from .outgoing import Out
 from .reports import Peers, Report
@@ -87,6 +88,7 @@ class Publisher:
         """How many subscribe to a topic."""
         self.malformed = 0
         self.peers = Peers()
+        self.disk = DiskWatch(name)
         self._run = run
         self._spec = journal
         self._desk = Desk(name, history, self._reply)
@@ -170,7 +172,7 @@ class Publisher:
         clear(self.pub_endpoint, self._control)
         await asyncio.to_thread(self.journal.close)
         if forget:
-            self.journal.delete()
+            delete(self.journal.folder)
         self._claim.release(forget)
         if self._failed.done():
             self._failed.exception()  # whoever wanted to know has asked
@@ -344,6 +346,8 @@ class Publisher:
             news = heads if self._beats % _FULL_HEARTBEAT == 0 else dict(heads.items() - self._said.items())
             self._said = heads
             self._send_heads(topic, news)
+            if news is heads:
+                self.disk.look(self.journal)
             if self.journal.trim(self.consumers.durable()):
                 log.warning(
                     "%s: the journal reached its %g MB before every declared consumer had it; the oldest part is gone",

@@ -83,7 +83,7 @@ class Reporter:
     def report(self, name: str, epoch: int, cursors: Collection[Cursor], counts: Mapping[str, int]) -> Report:
         """How the link stands."""
         told = cursors if len(cursors) <= _MOST_STREAMS else nlargest(_MOST_STREAMS, cursors, key=attrgetter("lag"))
-        nexts = {cursor.stream: cursor.next for cursor in told if cursor.next >= 0}
+        nexts = {cursor.stream: cursor.next for cursor in told if cursor.next >= 0}  # less: it has not begun
         lag = sum(cursor.lag for cursor in cursors)
         return Report(name, self._host, os.getpid(), self._number, epoch, nexts, len(cursors), lag, **counts)
 

@@ -16,6 +16,8 @@ from .errors import Fault
 
 MAGIC: Final = b"PYNJ"
 FORMAT: Final = 2
+READABLE: Final = (FORMAT,)
+"""The formats that this program reads; it writes the last one."""
 _HEADER: Final = struct.Struct("<4sHHQ16sq")
 HEADER_SIZE: Final = 64
 _CLEAN_AT: Final = 6
@@ -50,6 +52,7 @@ class Segment:
         self.head = head
         self.end = HEADER_SIZE
         self.size = len(map_)
+        self.foreign = False
 
     @classmethod
     def create(cls, folder: Path, number: int, size: int, epoch: int) -> Segment:
@@ -73,25 +76,37 @@ class Segment:
         return segment
 
     @classmethod
-    def load(cls, path: Path) -> Segment | None:
-        """Map an existing file read-only; None for one that was killed before it had a head.
+    def load(cls, path: Path, foreign: bool = False) -> Segment | None:
+        """Map an existing file read-only; None for one that was killed before it had a head, or that has just gone.
 
-        :raises Fault: a file of another format
+        :param foreign: somebody else may be writing it: it is copied, because the writer gives back what it has not
+            used in the end, and a touch of that part of a map would kill this process (SIGBUS)
+        :raises Fault: a file of a format that this program does not read
         """
-        fd = os.open(path, os.O_RDWR)
+        try:
+            fd = os.open(path, os.O_RDONLY if foreign else os.O_RDWR)
+        except FileNotFoundError:
+            return None  # the retention of its publisher, seen by a reader
         size = os.fstat(fd).st_size
         data = os.pread(fd, _HEADER.size, 0)
         if size < HEADER_SIZE or (data[:4] == bytes(4) and _is_blank(fd, size)):
             os.close(fd)
             return None
         magic, version, clean, epoch, boot, created_ms = _HEADER.unpack(data)
-        if magic != MAGIC or version != FORMAT:
+        if magic != MAGIC or version not in READABLE:
             os.close(fd)
-            raise Fault(
-                f"{path} is no journal of format {FORMAT}: move it away, or use the pynelive that wrote it"
-            )
-        map_ = mmap.mmap(fd, size, access=mmap.ACCESS_READ)
-        return cls(path, int(path.stem), fd, map_, SegmentHead(bool(clean), epoch, boot, created_ms))
+            raise Fault(_unreadable(path, magic, version))
+        map_ = mmap.mmap(-1, size) if foreign else mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+        segment = cls(path, int(path.stem), fd, map_, SegmentHead(bool(clean), epoch, boot, created_ms))
+        segment.foreign = foreign
+        segment.look_again()
+        return segment
+
+    def look_again(self) -> None:
+        """Copy what a foreign file holds by now."""
+        if self.foreign:
+            data = os.pread(self.fd, self.size, 0)
+            self.view[: len(data)] = data
 
     def seal(self, clean: bool = False) -> None:
         """Give back what was not used; ``clean`` marks an orderly close, durable when this returns."""
@@ -121,6 +136,15 @@ class Segment:
 
 def _is_blank(fd: int, size: int) -> bool:
     return not any(os.pread(fd, 1 << 20, at).strip(b"\0") for at in range(0, size, 1 << 20))
+
+
+def _unreadable(path: Path, magic: bytes, version: int) -> str:
+    mend = f"use the pynelive that wrote it, or begin anew with `pynelive journal clean {path.parent.name} --force`"
+    if magic != MAGIC:
+        return f"{path} is no journal: move it away"
+    if version > max(READABLE):
+        return f"{path} was written by a newer pynelive (format {version}, this one reads {max(READABLE)}): {mend}"
+    return f"{path} is of the old format {version}, and this pynelive reads {min(READABLE)} and newer: {mend}"
 
 
 def _reserve(fd: int, size: int) -> None:

@@ -31,7 +31,10 @@ class StreamStatus(Struct):
 
 
 class Status(Struct):
-    """One actor's heartbeat. ``rate`` is closed bars a second; ``said`` the last signal, alert or fault."""
+    """One actor's heartbeat. ``rate`` is closed bars a second; ``said`` the last signal, alert or fault.
+
+    ``warning`` stays as long as what it says is so.
+    """
 
     name: str
     role: Literal["producer", "sink", "runner"]
@@ -44,6 +47,7 @@ class Status(Struct):
     memory_mb: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
+    warning: str = ""
 
 
 class Rate:

@@ -24,7 +24,7 @@ from ..bus.subscriber import Subscriber
 from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
 from ..bus.wire import Start
 from .app import host_option
-from .lines import json_line, plain_line, say
+from .lines import PlainLines, json_line, say
 
 bus_option = click.option(
     "--bus",
@@ -85,7 +85,7 @@ def tail(
 ) -> None:
     """Attach to streams and print what they say, history first if --from asks for it."""
     _run_until_interrupted(
-        _tail(patterns, start, _wanted(forming), json_line if as_json else plain_line, count, find_bus(bus, host))
+        _tail(patterns, start, _wanted(forming), json_line if as_json else PlainLines(), count, find_bus(bus, host))
     )
 
 
@@ -195,7 +195,7 @@ def exec_script(
         name, str(script.absolute()), stream, history=history, inputs=dict(map(_input, inputs)),
         output=str(output.absolute()) if output else "",
     )  # fmt: skip
-    line = json_line if as_json else plain_line
+    line = json_line if as_json else PlainLines()
     role = RunnerFeed(
         _attached(run, runners=(spec,)),
         spec,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
-from ..bus.messages import Bar, Executed, Instrument, Plot, as_object
+from ..bus.messages import Bar, Executed, Instrument, Message, Plot, as_object
 from ..bus.subscribe import Heard
+
+_WORDS = ("stream", "state", "origin", "subscriber", "host", "publisher")
 
 
 def json_line(item: Heard) -> str:
@@ -18,29 +21,47 @@ def json_line(item: Heard) -> str:
     return msgspec.json.encode(as_object(item.stream, item.message)).decode()
 
 
-def plain_line(item: Heard) -> str:
-    """One line of columns for a bar; for anything else its kind, time and fields."""
-    message = item.message.bar if isinstance(item.message, Executed) else item.message
-    if isinstance(message, Bar):
-        return f"{item.stream}  {clock(message.time_ms)}  {_bar(message)}"
+class PlainLines:
+    """One line of columns for a bar; for anything else its kind, time and fields.
+
+    The columns are as wide as the widest that they have held.
+    """
+
+    def __init__(self) -> None:
+        self._stream = 0
+        self._values = [12] * 5
+
+    def __call__(self, item: Heard) -> str:
+        """The line of a message."""
+        self._stream = max(self._stream, len(item.stream))
+        message = item.message.bar if isinstance(item.message, Executed) else item.message
+        said = self._bar(message) if isinstance(message, Bar) else _other(message)
+        return f"{item.stream:{self._stream}}  {said}"
+
+    def _bar(self, bar: Bar) -> str:
+        values = [f"{value:.10g}" for value in (bar.open, bar.high, bar.low, bar.close, bar.volume)]
+        self._values = [max(wide, len(value)) for wide, value in zip(self._values, values, strict=True)]
+        prices = "  ".join(f"{value:>{wide}}" for wide, value in zip(self._values, values, strict=True))
+        return f"{clock(bar.time_ms)}  {prices}  {bar.origin}{_marks(bar)}"
+
+
+def _other(message: Message) -> str:
     if isinstance(message, Instrument):
-        said = f"{message.kind}, tick {message.mintick:g} {message.currency}, {message.timezone}"
-        return f"{item.stream}  instrument  {said}"
+        return f"instrument  {message.kind}, tick {message.mintick:g} {message.currency}, {message.timezone}"
     fields = msgspec.structs.asdict(message)
     time_ms = fields.pop("time_ms", 0)
     if isinstance(message, Plot):
         fields = {**message.values}
     said = "  ".join(f"{name.removesuffix('_ms')}={_short(name, value)}"
                      for name, value in fields.items() if value not in ("", (), None))  # fmt: skip
-    return "  ".join(filter(None, (item.stream, clock(time_ms), type(message).__name__.lower(), said)))
+    return "  ".join(filter(None, (clock(time_ms), type(message).__name__.lower(), said)))
 
 
-def _bar(bar: Bar) -> str:
-    prices = "  ".join(f"{value:>12.10g}" for value in (bar.open, bar.high, bar.low, bar.close, bar.volume))
+def _marks(bar: Bar) -> str:
     mark = "" if bar.closed else f"  forming {bar.update}"
     mark += f"  revision {bar.revision}" if bar.revision else ""
     mark += "".join(f"  {bar.extra[name]}" for name in ("source", "flags") if name in bar.extra) if bar.extra else ""
-    return f"{prices}  {bar.origin}{mark}"
+    return mark
 
 
 def _short(name: str, value: object) -> str:
@@ -52,6 +73,20 @@ def _short(name: str, value: object) -> str:
 def clock(time_ms: int) -> str:
     """A time in UTC to the second; nothing for no time."""
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if time_ms else ""
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; columns of numbers are aligned at the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def say(line: str) -> None:

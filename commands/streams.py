@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -19,11 +18,9 @@ from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
 from .app import host_option
 from .attach import bus_option
-from .lines import clock
+from .lines import clock, print_table
 
 _RATE_S = 0.5
-_WORDS = ("stream", "state", "origin", "subscriber", "host", "publisher")
-"""Columns of words; numbers are aligned at the right."""
 
 
 @click.command()
@@ -42,11 +39,11 @@ def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
             click.echo(json.dumps(row))
         return
     columns = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
-    _print_table(columns, map(_stream_cells, rows))
+    print_table(columns, map(_stream_cells, rows))
     if peers:
         click.echo()
         columns = ("subscriber", "host", "pid", "publisher", "streams", "lag", "gaps", "repaired", "lost")
-        _print_table(columns, map(_peer_cells, peers))
+        print_table(columns, map(_peer_cells, peers))
 
 
 async def _rows(run: RunDir) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -119,16 +116,3 @@ def _stream_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def _peer_cells(row: dict[str, Any]) -> tuple[str, ...]:
     counts = (row[name] for name in ("streams", "lag", "gaps", "repairs", "truncated"))
     return row["subscriber"], row["host"], str(row["pid"]), row["publisher"], *(f"{count:,}" for count in counts)
-
-
-def _print_table(columns: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)

@@ -196,7 +196,7 @@ def _uptime(view: View, _stream: StreamStatus | None) -> str:
 
 
 def _said(view: View, _stream: StreamStatus | None) -> Text:
-    said = view.why or (view.status.said if view.status else "")
+    said = view.why or (view.status.warning or view.status.said if view.status else "")
     return Text(said.partition("\n")[0], no_wrap=True, overflow="ellipsis")
 
 

@@ -290,6 +290,7 @@ class Feed:
         return Status(
             self._spec.name, "producer", self._state, streams=streams, bars=bars, rate=self._rate.of(bars),
             said=self._said, counters=counters, summary=self._summary,
+            warning=self._publisher.disk.warning,
         )  # fmt: skip
 
 async def _first_of(*work: Coroutine[object, object, object]) -> None:

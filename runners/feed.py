@@ -362,6 +362,7 @@ class RunnerFeed:
         return Status(
             self._spec.name, "runner", self._state, streams=streams, bars=self._bars,
             rate=self._rate.of(self._bars), said=self._said, counters=self._subscriber.counters(),
+            warning=self._publisher.disk.warning,
         )  # fmt: skip
 
 

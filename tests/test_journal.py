@@ -1,15 +1,19 @@
 """The journal: what was appended is there, in order, after any death of its process."""
 
+import struct
 import time
 from pathlib import Path
+from zlib import crc32
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pynelive.bus import segments
 from pynelive.bus.errors import Fault
 from pynelive.bus.journal import Journal
-from pynelive.bus.messages import Bar
+from pynelive.bus.messages import Bar, Instrument
+from pynelive.bus.segments import READABLE
 from pynelive.bus.wire import decode, encode
 
 appends = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 64), st.integers(0, 2_000)), max_size=60)
@@ -179,7 +183,7 @@ def test_a_full_disk_is_a_sentence_and_harms_nothing(tmp_path: Path, monkeypatch
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     """A file of another format is named, not read."""
     (tmp_path / "00000001.seg").write_bytes(b"something else" * 100)
-    with pytest.raises(Fault, match="no journal of format"):
+    with pytest.raises(Fault, match="is no journal"):
         Journal(tmp_path)
 
 
@@ -232,3 +236,47 @@ def test_everything_before_a_sync_is_brought_to_disk(tmp_path: Path, monkeypatch
     if Path("/proc/self/fd").exists():
         assert synced == {segment.path.name for segment in journal.segments} | {tmp_path.name}
     journal.close(clean=False)
+
+
+def old_segment(version: int) -> bytes:
+    """A segment as the first release wrote it, byte by byte: a table, then two records of a stream."""
+
+    def record(stream: int, count: int, bars: int, seq: int, time_ms: int, payload: bytes) -> bytes:
+        body = struct.pack("<IHHQq", stream, count, bars, seq, time_ms) + payload
+        return struct.pack("<II", len(payload), crc32(body)) + body
+
+    head = struct.pack("<4sHHQ16sq", b"PYNJ", version, 1, 77, b"a boot", 5)
+    table = msgspec.msgpack.encode([["a", 1, 0, 0, 0, b""]])
+    first = msgspec.msgpack.encode([["instrument", "A", "1"]])
+    second = msgspec.msgpack.encode([["bar", minute * 60_000, 1.0, 2.0, 0.5, 1.5, 9.0] for minute in (1, 2)])
+    return b"".join((
+        head.ljust(64, b"\0"), record(0, 1, 0, 0, 0, table), record(1, 1, 0, 0, 0, first),
+        record(1, 2, 2, 1, 120_000, second),
+    ))  # fmt: skip
+
+
+def test_a_journal_of_the_first_format_is_read_or_refused_with_its_mend(tmp_path: Path) -> None:
+    """What the first release wrote is read to the last message by whoever can, and gone on with under its epoch."""
+    (tmp_path / "00000001.seg").write_bytes(old_segment(1))
+    if 1 not in READABLE:
+        with pytest.raises(Fault, match=r"of the old format 1.*journal clean"):
+            Journal(tmp_path)
+        return
+    journal = Journal(tmp_path)
+    said = [message for _, record in journal.in_order() for message in decode(record.payload)]
+    assert (journal.epoch, journal.tracks["a"].head, journal.tracks["a"].bars) == (77, 3, 2)
+    assert [type(message) for message in said] == [Instrument, Bar, Bar]
+    journal.close()
+
+
+@pytest.mark.parametrize(("version", "said"), [(0, "of the old format 0"), (max(READABLE) + 1, "by a newer pynelive")])
+def test_a_journal_of_another_format_is_refused_and_left_alone(tmp_path: Path, version: int, said: str) -> None:
+    """The sentence names the file, its format and the command that begins anew."""
+    path = tmp_path / "demo" / "00000001.seg"
+    path.parent.mkdir()
+    path.write_bytes(old_segment(version))
+    with pytest.raises(Fault) as refused:
+        Journal(path.parent)
+    for part in (str(path), said, f"format {version}", "`pynelive journal clean demo --force`"):
+        assert part in str(refused.value)
+    assert path.read_bytes() == old_segment(version)

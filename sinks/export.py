@@ -1,0 +1,109 @@
+"""A stream out of a journal into one file, by what the sinks write with: a new file, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ..bus.errors import Fault
+from ..bus.journal import Journal
+from ..bus.messages import Bar, Executed, Instrument, Message, Run
+from ..bus.track import Track
+from ..bus.wire import decode
+from .contract import Delivery
+from .csv import CsvSink
+from .jsonl import JsonlSink
+from .ohlcv import Recording
+
+_AT_ONCE = 10_000
+
+
+def export_stream(journal: Journal, stream: str, file: Path, from_ms: int = 0, to_ms: int | None = None) -> str:
+    """Write what the journal has of a stream: its closed bars, or all that it said, as the name of the file ends.
+
+    :param from_ms: from this bar on, :param to_ms: until before this one
+    :return: a line that says what is in the file
+    :raises Fault: there is such a file already, nothing to write, or no room
+    """
+    if file.suffix not in (".ohlcv", ".csv", ".jsonl"):
+        raise Fault(f"{file}: a name that ends with .ohlcv, .csv or .jsonl says in which form")
+    if stream not in journal.tracks:
+        raise Fault(f"the journal in {journal.folder} holds nothing of '{stream}'")
+    _refuse_to_overwrite(file)
+    track = journal.tracks[stream]
+    said = (Delivery(stream, message) for message in _said(journal, track, from_ms, to_ms))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}.") as folder:
+            line = _written(Path(folder), file, track, said)
+            _move([path for path in Path(folder).iterdir() if path.suffix != ".lock"], file)
+    except OSError as error:
+        raise Fault(f"{file} cannot be written: {error.strerror or error}") from None
+    return line
+
+
+def _said(journal: Journal, track: Track, from_ms: int, to_ms: int | None) -> Iterator[Message]:
+    for place in track.places:
+        record = journal.record_at(place)
+        for message in decode(record.payload):
+            bar = message.bar if isinstance(message, Executed) else message
+            time_ms = getattr(bar, "time_ms", record.time_ms)
+            if isinstance(message, Instrument | Run) or (time_ms >= from_ms and (to_ms is None or time_ms < to_ms)):
+                yield message
+
+
+def _written(folder: Path, file: Path, track: Track, said: Iterator[Delivery]) -> str:
+    if file.suffix == ".jsonl":
+        return _jsonl(folder, file, said)
+    instrument = decode(track.opening)[0] if track.opening else None
+    if not isinstance(instrument, Instrument):
+        raise Fault(f"'{track.name}' is no stream of bars: export it as .jsonl")
+    bars = (each for each in said if isinstance(each.message, Bar) and each.message.closed)
+    return _ohlcv(folder, file, instrument, bars) if file.suffix == ".ohlcv" else _csv(folder, file, track.name, bars)
+
+
+def _ohlcv(folder: Path, file: Path, instrument: Instrument, said: Iterator[Delivery]) -> str:
+    """A recording: revisions and late bars are beside it, as `pynelive merge` wants them."""
+    recording = Recording(folder / file.name, str(file), instrument)
+    for _, bar in said:
+        recording.take(bar)  # type: ignore[arg-type]  # only bars come here
+    recording.commit()
+    line = recording.summary()
+    recording.close()
+    return line
+
+
+def _csv(folder: Path, file: Path, stream: str, said: Iterator[Delivery]) -> str:
+    """Each bar as it was first published."""
+    sink = CsvSink(CsvSink.Config(dir="."), folder)
+    sink.open(stream, None)
+    _write(sink, said)
+    next(folder.glob("*.csv")).rename(folder / file.name)
+    return sink.summary()[0].replace("./*.csv", str(file))
+
+
+def _jsonl(folder: Path, file: Path, said: Iterator[Delivery]) -> str:
+    sink = JsonlSink(JsonlSink.Config(path=file.name), folder)
+    _write(sink, said)
+    return f"{file.parent / sink.summary()[0]}"
+
+
+def _write(sink: CsvSink | JsonlSink, said: Iterator[Delivery]) -> None:
+    while batch := list(islice(said, _AT_ONCE)):
+        sink.write(batch)
+    sink.close()
+
+
+def _move(made: list[Path], file: Path) -> None:
+    for path in made:
+        _refuse_to_overwrite(file.with_name(path.name))
+    for path in made:
+        path.rename(file.with_name(path.name))
+
+
+def _refuse_to_overwrite(target: Path) -> None:
+    if target.exists():
+        raise Fault(f"{target} is there already: remove it, or name another file")
+
