@@ -23,6 +23,7 @@ from ..bus.subscribe import Heard, listen
 from ..bus.subscriber import Subscriber
 from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
 from ..bus.wire import Start
+from . import names
 from .app import host_option
 from .lines import PlainLines, json_line, say
 
@@ -67,7 +68,7 @@ def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
 
 
 @click.command()
-@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True)
+@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True, shell_complete=names.streams)
 @click.option(
     "--from",
     "start",
@@ -129,7 +130,7 @@ async def _found(run: RunDir, patterns: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True)
+@click.argument("patterns", metavar="STREAM...", nargs=-1, required=True, shell_complete=names.streams)
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--from",
@@ -162,7 +163,7 @@ def _say_progress(bars: int) -> None:
 
 @click.command("exec")
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("stream")
+@click.argument("stream", shell_complete=names.streams)
 @click.option("--history", type=click.IntRange(0), default=500, show_default=True, help="Bars of warm-up.")
 @click.option(
     "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the script; repeatable."

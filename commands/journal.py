@@ -20,6 +20,7 @@ from ..bus.rundir import RunDir, find_run_dir, is_held
 from ..bus.tables import nearest
 from ..bus.topology import SinkSpec, Topology, read
 from ..bus.wire import Start
+from . import names
 from .attach import bus_option, since
 from .lines import clock, print_table
 
@@ -58,8 +59,8 @@ def _cells(found: Kept) -> tuple[str, ...]:
 
 
 @journal.command()
-@click.argument("publisher", required=False)
-@click.argument("stream", metavar="[STREAM]", required=False, default="*")
+@click.argument("publisher", required=False, shell_complete=names.actors)
+@click.argument("stream", metavar="[STREAM]", required=False, default="*", shell_complete=names.streams)
 @bus_option
 @json_option
 def inspect(publisher: str | None, stream: str, bus: str | None, as_json: bool) -> None:
@@ -91,7 +92,7 @@ def _mb(size: int) -> str:
 
 
 @journal.command()
-@click.argument("stream")
+@click.argument("stream", shell_complete=names.streams)
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--from", "start", type=since, default="earliest", metavar="TIME", help="From this bar on (ISO 8601).")
 @click.option("--to", "end", type=since, metavar="TIME", help="Until before this bar.")
@@ -130,7 +131,7 @@ def _owner(run: RunDir, stream: str) -> str:
 
 
 @journal.command()
-@click.argument("publisher", required=False)
+@click.argument("publisher", required=False, shell_complete=names.actors)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also what is still declared, or what a declared consumer has not got.")
 @bus_option
@@ -138,13 +139,13 @@ def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int
     """Remove the journals of publishers that are gone from the topology, or the one of PUBLISHER, which is not up."""
     run = find_run_dir(bus)
     topology = None if publisher and force else _topology(bus, run)
-    names = [publisher] if publisher else _left_behind(run, topology)
-    faults = {name: why for name in names if (why := _refusal(run, topology, name, force))}
+    asked = [publisher] if publisher else _left_behind(run, topology)
+    faults = {name: why for name in asked if (why := _refusal(run, topology, name, force))}
     if publisher and faults:
         raise Fault(faults[publisher])
     for why in faults.values():
         click.echo(why, err=True)
-    if not (chosen := [name for name in names if name not in faults]):
+    if not (chosen := [name for name in asked if name not in faults]):
         click.echo("there is nothing to remove")
         return 0
     size = sum(used(run, name)[0] for name in chosen)

@@ -23,6 +23,7 @@ from ..bus.rundir import RunDir, find_run_dir, is_held, take_lock
 from ..bus.supervisor import Supervisor, already_up
 from ..bus.topology import Topology
 from .app import host_option, topology_argument
+from .names import actors
 from .table import print_views, screen
 from .validate import load
 
@@ -35,7 +36,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 @click.command()
 @topology_argument
-@click.option("--only", multiple=True, metavar="NAME", help="Launch only this actor; repeatable.")
+@click.option(
+    "--only", multiple=True, metavar="NAME", shell_complete=actors, help="Launch only this actor; repeatable."
+)
 @host_option
 @click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after that time.")
 @click.option("--detach", is_flag=True, help="Return as soon as everything is ready.")
@@ -116,7 +119,7 @@ def _last_line(run_dir: RunDir) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=actors)
 @topology_argument
 @click.option("--supervised", type=int, hidden=True)
 def run(name: str, topology: Path, supervised: int | None) -> int:
@@ -141,7 +144,7 @@ def ps(bus: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", required=False, default="")
+@click.argument("name", required=False, default="", shell_complete=actors)
 @bus_option
 def stop(name: str, bus: str | None) -> None:
     """Stop what is up in order, consumers first; or only the actor NAME."""
@@ -152,7 +155,7 @@ def stop(name: str, bus: str | None) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=actors)
 @bus_option
 def restart(name: str, bus: str | None) -> None:
     """Restart the actor NAME, also one that has failed or was stopped."""
@@ -168,7 +171,7 @@ def apply(topology: Path) -> None:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=actors)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, as long as the bus is up.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="COUNT", help="Only the last lines.")
 @bus_option

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from pynelive.bus.errors import Fault, TopologyError
-from pynelive.bus.messages import State
+from pynelive.bus.messages import Bar, State
 from pynelive.bus.subscribe import Heard
 from pynelive.commands import app
-from pynelive.commands.lines import plain_line
+from pynelive.commands.lines import PlainLines
 
 
 @pytest.mark.parametrize("name", app.COMMANDS)
@@ -70,8 +71,35 @@ def test_completion_is_for_pynelive(shell: str, capsys: pytest.CaptureFixture[st
     assert "_PYNELIVE_COMPLETE" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("typed", "offered"), [
+    ("restart e", "ema-cross"), ("logs re", "recorder"), ("tail demo:B", "demo:BTC/USDT@1"),
+    ("journal export run:", "run:ema-cross"), ("journal cl", "clean"),
+])  # fmt: skip
+def test_the_shell_completes_names(
+    typed: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Actors and streams as the topology here declares them, up or not."""
+    words = ["pynelive", *typed.split()]
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    asked = {"_PYNELIVE_COMPLETE": "zsh_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        app.main([])
+    assert f"plain\n{offered}\n" in capsys.readouterr().out
+
+
+def test_columns_are_aligned_whatever_their_length() -> None:
+    """A short name below a long one, and a price with many digits: every column begins where it began."""
+    line = PlainLines()
+    bars = [("demo:BTC/USDT@1", 94_000.0), ("demo:A@1", 1.0), ("demo:A@1", 1.234567891e-05), ("demo:BTC/USDT@1", 2.0)]
+    said = [line(Heard(stream, Bar(60_000, price, price, price, price, 1.0))) for stream, price in bars]
+    assert {text.index("1970") for text in said} == {len("demo:BTC/USDT@1") + 2}
+    assert len(said[2]) == len(said[3])
+
+
 def test_a_state_says_its_time_in_words() -> None:
     """Milliseconds are for programs."""
-    line = plain_line(Heard("demo:AAPL@1", State("down", 1_736_174_163_845, "gone")))
+    line = PlainLines()(Heard("demo:AAPL@1", State("down", 1_736_174_163_845, "gone")))
     assert "2025-01-06 14:36:03" in line
     assert "1736174163845" not in line

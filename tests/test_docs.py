@@ -210,11 +210,16 @@ def test_every_option_of_a_sink_is_explained(name: str) -> None:
 
 @pytest.mark.parametrize("name", app.COMMANDS)
 def test_every_command_and_option_is_explained(name: str) -> None:
-    """docs/command-line.md has a section for each command, with exactly the options of its --help."""
+    """docs/command-line.md has a section for each command, with exactly the options of its --help; a group's names each
+    of its commands."""
     _, command, _ = app.app.resolve_command(click.Context(app.app), [name])
     assert command is not None
-    visible = [param for param in command.params if isinstance(param, click.Option) and not param.hidden]
-    documented = " ".join(first_cells(section(DOCS / "command-line.md", name)))
+    inner = command.commands if isinstance(command, click.Group) else {}
+    params = [param for each in (command, *inner.values()) for param in each.params]
+    visible = [param for param in params if isinstance(param, click.Option) and not param.hidden]
+    text = section(DOCS / "command-line.md", name)
+    documented = " ".join(first_cells(text))
+    assert [each for each in inner if f"`pynelive {name} {each}" not in text] == []
     assert set(re.findall(r"-{1,2}[a-z][a-z-]*", documented)) == {text for param in visible for text in param.opts}
 
 
