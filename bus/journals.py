@@ -5,7 +5,7 @@ Nothing here needs a publisher to be up, and one that is up is not disturbed: it
 
 from __future__ import annotations
 
-import asyncio
+import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .discovery import Claim, is_alive
+from .discovery import publishers
 from .errors import Fault
 from .journal import Journal, delete
-from .rundir import RunDir
+from .rundir import RunDir, is_held, take_lock
 from .track import Track
 from .wire import Malformed
 
@@ -80,7 +80,7 @@ def reading(run: RunDir, publisher: str) -> Iterator[Journal]:
 
 def kept(run: RunDir, publisher: str) -> Kept:
     """What a publisher's journal holds; one that cannot be read says why."""
-    alive = is_alive(run, publisher)
+    alive = is_up(run, publisher)
     size, files = used(run, publisher)
     try:
         with reading(run, publisher) as journal:
@@ -101,15 +101,28 @@ def used(run: RunDir, publisher: str) -> tuple[int, int]:
 def remove(run: RunDir, publisher: str) -> None:
     """Remove the journal of a publisher that is not up.
 
-    :raises Fault: it is up, or has just come up
+    :raises Fault: it has just come up, or a file cannot be removed
     """
-    claim = asyncio.run(Claim.take(run, publisher))  # it cannot come up meanwhile
+    held = take_lock(_lock(run, publisher))  # it cannot come up meanwhile
+    if held is None:
+        raise Fault(f"'{publisher}' is up: stop it before its journal is removed (`pynelive stop {publisher}`)")
     try:
         delete(run.journals / publisher)
+        if (announced := publishers(run).get(publisher)) and not announced.remote:
+            (run.actors / f"{publisher}.json").unlink(missing_ok=True)
     except OSError as error:
         raise Fault(f"{error.filename} cannot be removed: {error.strerror}") from None
     finally:
-        claim.release()
+        os.close(held)
+
+
+def is_up(run: RunDir, publisher: str) -> bool:
+    """Whether the writer of this journal lives."""
+    return is_held(_lock(run, publisher))
+
+
+def _lock(run: RunDir, publisher: str) -> Path:
+    return run.actors / f"{publisher}.lock"
 
 
 def _stream(publisher: str, journal: Journal, track: Track) -> StreamKept:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import click
 import msgspec
 
 from ..bus.control import Request, ask
-from ..bus.discovery import is_alive
 from ..bus.disk import room
 from ..bus.errors import Fault, TopologyError
 from ..bus.journal import Journal
-from ..bus.journals import Kept, StreamKept, kept, publishers_kept, reading, remove, used
+from ..bus.journals import Kept, StreamKept, is_up, kept, publishers_kept, reading, remove, used
 from ..bus.names import matches
 from ..bus.rundir import RunDir, find_run_dir, is_held
 from ..bus.tables import nearest
@@ -138,7 +136,7 @@ def _owner(run: RunDir, stream: str) -> str:
 def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int:
     """Remove the journals of publishers that are gone from the topology, or the one of PUBLISHER, which is not up."""
     run = find_run_dir(bus)
-    topology = None if publisher and force else _topology(bus, run)
+    topology = None if publisher and force else _topology(run)
     asked = [publisher] if publisher else _left_behind(run, topology)
     faults = {name: why for name in asked if (why := _refusal(run, topology, name, force))}
     if publisher and faults:
@@ -157,22 +155,21 @@ def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int
     return 0
 
 
-def _topology(bus: str | None, run: RunDir) -> Topology:
-    """The file that declares who belongs to this bus: the one that is meant, or the one that a run directory is of."""
-    meant = Path(bus or os.environ.get("PYNELIVE_BUS") or "topology.toml")
-    for path in (meant, run.root.parent.parent / "topology.toml"):
-        if path.is_file():
-            topology, problems = read(path)
-            if topology.run_dir.resolve() == run.root:
-                if problems:
-                    raise TopologyError(problems)
-                return topology
+def _topology(run: RunDir) -> Topology:
+    """The file that declares who belongs to this bus: the one that is meant, or the one beside a run directory."""
+    path = run.topology.path if run.topology else run.root.parent.parent / "topology.toml"
+    if path.is_file():
+        topology, problems = read(path)
+        if problems:
+            raise TopologyError(problems)
+        if topology.run_dir.resolve() == run.root:
+            return topology
     raise Fault(f"no topology says who belongs to the bus in {run.root}: name its file (--bus FILE)")
 
 
 def _left_behind(run: RunDir, topology: Topology | None) -> list[str]:
     declared = _declared(run, topology)
-    return [name for name in publishers_kept(run) if name not in declared and not is_alive(run, name)]
+    return [name for name in publishers_kept(run) if name not in declared and not is_up(run, name)]
 
 
 def _declared(run: RunDir, topology: Topology | None) -> set[str]:
@@ -185,7 +182,7 @@ def _refusal(run: RunDir, topology: Topology | None, name: str, force: bool) -> 
     """Why a journal must stay; nothing if it may go."""
     if name not in publishers_kept(run):
         return f"'{name}' has no journal in {run.journals}: `pynelive journal ls` names those that have"
-    if is_alive(run, name):
+    if is_up(run, name):
         return f"'{name}' is up: stop it before its journal is removed (`pynelive stop {name}`)"
     if force or topology is None:
         return ""
