@@ -19,7 +19,6 @@ from .errors import Fault
 from .journal import Journal, delete
 from .rundir import RunDir, is_held, take_lock
 from .track import Track
-from .wire import Malformed
 
 
 class StreamKept(Struct):
@@ -70,8 +69,6 @@ def reading(run: RunDir, publisher: str) -> Iterator[Journal]:
         journal = Journal(folder, read_only=True)
     except OSError as error:
         raise Fault(f"{error.filename or folder} cannot be read: {error.strerror}") from None
-    except Malformed as error:
-        raise Fault(f"the journal in {folder} is damaged: {error}") from None
     try:
         yield journal
     finally:

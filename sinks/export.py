@@ -11,7 +11,7 @@ from ..bus.errors import Fault
 from ..bus.journal import Journal
 from ..bus.messages import Bar, Executed, Instrument, Message, Run
 from ..bus.track import Track
-from ..bus.wire import decode
+from ..bus.wire import Malformed, decode
 from .contract import Delivery
 from .csv import CsvSink
 from .jsonl import JsonlSink
@@ -25,7 +25,7 @@ def export_stream(journal: Journal, stream: str, file: Path, from_ms: int = 0, t
 
     :param from_ms: from this bar on, :param to_ms: until before this one
     :return: a line that says what is in the file
-    :raises Fault: there is such a file already, nothing to write, or no room
+    :raises Fault: there is such a file already, or it cannot be written
     """
     if file.suffix not in (".ohlcv", ".csv", ".jsonl"):
         raise Fault(f"{file}: a name that ends with .ohlcv, .csv or .jsonl says in which form")
@@ -47,7 +47,11 @@ def export_stream(journal: Journal, stream: str, file: Path, from_ms: int = 0, t
 def _said(journal: Journal, track: Track, from_ms: int, to_ms: int | None) -> Iterator[Message]:
     for place in track.places:
         record = journal.record_at(place)
-        for message in decode(record.payload):
+        try:
+            messages = decode(record.payload)
+        except Malformed as error:
+            raise Fault(f"message {record.seq} of '{track.name}' cannot be read ({error}): upgrade pynelive") from None
+        for message in messages:
             bar = message.bar if isinstance(message, Executed) else message
             time_ms = getattr(bar, "time_ms", record.time_ms)
             if isinstance(message, Instrument | Run) or (time_ms >= from_ms and (to_ms is None or time_ms < to_ms)):
@@ -60,16 +64,21 @@ def _written(folder: Path, file: Path, track: Track, said: Iterator[Delivery]) -
     instrument = decode(track.opening)[0] if track.opening else None
     if not isinstance(instrument, Instrument):
         raise Fault(f"'{track.name}' is no stream of bars: export it as .jsonl")
-    bars = (each for each in said if isinstance(each.message, Bar) and each.message.closed)
-    return _ohlcv(folder, file, instrument, bars) if file.suffix == ".ohlcv" else _csv(folder, file, track.name, bars)
+    return _ohlcv(folder, file, instrument, said) if file.suffix == ".ohlcv" else _csv(folder, file, track.name, said)
 
 
 def _ohlcv(folder: Path, file: Path, instrument: Instrument, said: Iterator[Delivery]) -> str:
     """A recording: revisions and late bars are beside it, as `pynelive merge` wants them."""
     recording = Recording(folder / file.name, str(file), instrument)
-    for _, bar in said:
-        recording.take(bar)  # type: ignore[arg-type]  # only bars come here
-    recording.commit()
+    while batch := list(islice(said, _AT_ONCE)):
+        for _, message in batch:
+            if isinstance(message, Bar) and message.closed:
+                recording.take(message)
+            elif isinstance(message, Instrument) and message != recording.instrument:
+                recording.commit()
+                recording.close()
+                recording = Recording(folder / file.name, str(file), message)
+        recording.commit()
     line = recording.summary()
     recording.close()
     return line

@@ -125,7 +125,10 @@ async def test_an_export_is_what_a_recorder_writes(tmp_path: Path, capsys: pytes
     """Byte for byte, revisions beside it, from a publisher that is up; as CSV and as lines too; nothing is ever
     overwritten, and a span is that span."""
     run, out = run_dir(tmp_path), tmp_path / "out"
-    said = [Instrument("BTC/USDT", "1"), *map(make_bar, range(1, 101)), replace(make_bar(50), revision=1, close=50.75)]
+    finer = Instrument("BTC/USDT", "1", mintick=0.005, pricescale=200)
+    revision = replace(make_bar(50), revision=1, close=50.75)
+    bars = [make_bar(number) for number in range(1, 101)]
+    said = [Instrument("BTC/USDT", "1"), *bars[:60], finer, *bars[60:], revision]
 
     async def export(name: str, *options: str, stream: str = STREAM) -> int:
         args = ["journal", "export", stream, str(out / name), "--bus", str(run.root), *options]
