@@ -13,6 +13,10 @@ PROOF    ?=
 WRITE    ?=
 EXCHANGE ?= BINANCE
 MINUTES  ?= 5
+FRAMES   ?= 1000000
+DAYS     ?= 7
+STREAMS  ?= 100
+SOAK_MINUTES ?= 10
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -23,7 +27,7 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real lab live-check chaos test lint bench bench-limits bench-venues clean wheel
+.PHONY: help demo real lab live-check chaos fuzz soak test lint bench bench-limits bench-venues clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -45,6 +49,12 @@ chaos: $(BIN)/.installed ## do harm to a run and compare what it leaves: FAULTS=
 
 test: wheel ## build the wheel and test it, away from the checkout
 	@cd build && venv/bin/python -m pytest -c "$(ROOT)/pyproject.toml" --rootdir "$(ROOT)" -n $(JOBS) --dist worksteal "$(ROOT)/tests" $(ARGS)
+
+fuzz: wheel ## hostile bytes at every socket and in every journal file: FRAMES=1000000 SEED=1
+	@cd build && PYTHONPATH="$(ROOT)/tests" venv/bin/python -m fuzz --frames $(FRAMES) --seed $(SEED)
+
+soak: wheel ## a week in minutes, does anything grow: DAYS=7 STREAMS=100 SOAK_MINUTES=10
+	@cd build && PYTHONPATH="$(ROOT)/tests" venv/bin/python -m soak --days $(DAYS) --streams $(STREAMS) --minutes $(SOAK_MINUTES)
 
 lint: wheel ## ruff on the checkout, mypy on the wheel
 	@$(CHECK)/bin/ruff check .

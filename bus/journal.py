@@ -56,6 +56,7 @@ class Journal:
         self.epoch = 0
         self.damaged = 0
         self._doubtful = False
+        """Whether the last record of a stream may be damaged, which was sent: its numbers would be given again."""
         self._by_number: dict[int, Segment] = {}
         self._unsynced: list[Segment] = []
         if not read_only:
@@ -85,13 +86,12 @@ class Journal:
         self._by_number[segment.number] = self._last = segment
 
     def _index(self, segment: Segment) -> None:
-        view, at = segment.view, HEADER_SIZE
+        view, at, damaged = segment.view, HEADER_SIZE, self.damaged
         while True:
             record = read_record(view, at)
             if record is None:
                 skipped = _skip_damage(view, at)
                 if skipped is None:
-                    self._doubtful = any(view[at : at + 8])
                     break
                 segment.look_again()
                 if read_record(view, at) is not None:
@@ -106,6 +106,7 @@ class Journal:
                 self._index_record(segment, at, record)
             at += record.size
         segment.end = at
+        self._doubtful = self.damaged > damaged or any(view[at : at + 8])  # what a kill has torn has no length
 
     def _index_record(self, segment: Segment, at: int, record: Record) -> None:
         name = self.names.get(record.stream)
@@ -146,9 +147,9 @@ class Journal:
         elif not last.clean and last.boot != boot_id():
             self.epoch = max(time_ns(), self.epoch + 1)
             log.warning("%s: the machine went down without a clean close; a new epoch begins", self.folder)
-        elif self._doubtful:  # it was whole once, so it may have been sent, and its numbers would be given again
+        elif self._doubtful:
             self.epoch = max(time_ns(), self.epoch + 1)
-            log.warning("%s: the last record is damaged; a new epoch begins", self.folder)
+            log.warning("%s: the newest segment is damaged; a new epoch begins", self.folder)
         self._roll(0)
         self.sync()()  # before anything is published: a file that is not there after a power loss had said nothing
 

@@ -1,0 +1,75 @@
+"""Hostile bytes at every socket and in every journal file: the short run of `fuzz.py`, and what it has found."""
+
+from pathlib import Path
+
+from fuzz import attack
+from fuzz_world import STREAM, World, world
+from pynelive.bus import wire
+from pynelive.bus.messages import Bar
+from pynelive.bus.wire import HEADER, LATEST, VERSION, encode, encode_call
+from support import make_bar, wait_until
+
+
+def frame(there: World, seq: int, count: int, payload: bytes, flags: int = 0) -> bytes:
+    """A frame of the stream with any header."""
+    return wire.topic_of(STREAM) + HEADER.pack(VERSION, flags, count, there.publisher.epoch, seq, 0) + payload
+
+
+async def test_mutated_frames_requests_replies_and_journals_are_counted_and_never_believed(tmp_path: Path) -> None:
+    """12,000 of them: nothing raises, every bar that is delivered is the true one, what is refused is counted."""
+    counts = await attack(tmp_path, 12_000, seed=1)
+
+    for kind in ("malformed frames", "malformed requests", "malformed replies", "damaged records", "through sockets"):
+        assert counts[kind] > 100, kind
+    assert counts["damaged journals"] + counts["refused journals"] > 10
+
+
+async def test_a_deep_message_is_malformed_and_no_more(tmp_path: Path) -> None:
+    """Arrays in arrays by the thousand end no process: on PUB, at the ROUTER, in a reply."""
+    deep = b"\x91" * 100_000
+    async with world(tmp_path, 1) as there:
+        there.link._on_frame(frame(there, there.link.cursors[STREAM].next, 1, b"\x91\x92\xa3end" + deep))
+        there.publisher._on_request(b"asker", b"\x01\x92\xa4info" + deep)
+        there.link._asker._on_reply(b"\x01\x92\xa5acked" + deep)
+
+        assert there.link.counts()["malformed"] == 2
+        assert there.publisher.malformed == 1
+
+
+async def test_a_false_head_is_refuted_by_the_journal(tmp_path: Path) -> None:
+    """A frame far ahead makes the subscriber ask; the journal knows better, it is counted, and bars come live again."""
+    async with world(tmp_path, 1) as there:
+        cursor = there.link.cursors[STREAM]
+        there.link._on_frame(frame(there, 2**64 - 1, 9, encode([make_bar(0)])))
+        assert not cursor.live
+        await wait_until(lambda: cursor.live)
+
+        assert there.link.counts()["malformed"] == 1
+        for data in there.say():
+            there.link._on_frame(data)
+        await there.settle()
+
+
+async def test_a_flag_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    """A closed bar as latest-wins would come twice; a forming one with a number would take a closed one's place."""
+    async with world(tmp_path, 1) as there:
+        cursor = there.link.cursors[STREAM]
+        closed, forming = encode([make_bar(0)]), encode([make_bar(0, closed=False)])
+        there.link._on_frame(frame(there, cursor.next, 1, closed, LATEST))
+        there.link._on_frame(frame(there, cursor.next, 1, forming))
+        there.link._on_frame(frame(there, cursor.next, 0, encode([])))
+
+        assert there.link.counts()["malformed"] == 3
+        assert not any(isinstance(message, Bar) and message.closed for message in there.taken.messages[STREAM][5:])
+        for data in there.say():
+            there.link._on_frame(data)
+        await there.settle()
+
+
+async def test_nobody_has_what_was_not_said(tmp_path: Path) -> None:
+    """An acknowledgement beyond the end is counted and moves nothing."""
+    async with world(tmp_path, 1) as there:
+        there.publisher._on_request(b"asker", encode_call(wire.Ack("recorder", there.publisher.epoch, {STREAM: 2**63})))
+
+        assert there.publisher.malformed == 1
+        assert there.publisher.consumers.durable() == {STREAM: 0}
