@@ -22,6 +22,7 @@ import msgspec
 
 from . import failpoints
 from .errors import Fault
+from .folders import make_folder, sync_folder
 from .segments import HEADER_SIZE, Segment, boot_id
 from .track import Track
 from .wire import RECORD, VERSION, Record, pack_header, read_mark, read_record, write_record
@@ -60,7 +61,7 @@ class Journal:
         self._by_number: dict[int, Segment] = {}
         self._unsynced: list[Segment] = []
         if not read_only:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder, 0o700)
         self._recover(read_only)
         if not read_only:
             self._begin()
@@ -235,7 +236,7 @@ class Journal:
                 os.fsync(fd)
                 os.close(fd)
             if folder:
-                _sync_folder(folder)
+                sync_folder(folder)
 
         return to_disk
 
@@ -358,11 +359,3 @@ def _skip_damage(view: memoryview, at: int) -> int | None:
     if bytes(view[at:end]).count(0) == end - at:
         return None
     return next((place for place in range(at + 1, end) if read_record(view, place)), None)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -26,6 +26,7 @@ from pynecore.types.ohlcv import OHLCV
 
 from . import failpoints
 from .errors import Fault, Hopeless
+from .folders import make_folder, sync_folder
 from .messages import Bar, Instrument, Origin
 from .names import parse_key
 from .syminfo import (
@@ -34,7 +35,6 @@ from .syminfo import (
     publish,
     read_instrument,
     read_note,
-    sync_folder,
     to_syminfo,
     write_toml,
 )
@@ -114,7 +114,7 @@ def lock(path: Path) -> BinaryIO:
     :raises Fault: somebody else writes the file; PyneCore would wait here, for days if need be
     """
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         held = path.with_name(path.name + ".lock").open("ab")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -20,6 +20,7 @@ import msgspec
 
 from . import topology
 from .errors import Fault
+from .folders import make_folder
 
 
 class BusCard(msgspec.Struct, frozen=True):
@@ -101,7 +102,7 @@ def cache_dir() -> Path:
 def _private(folder: Path) -> Path:
     """Make the folder for this user alone, or make sure that it is so."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         found = folder.lstat()
     except OSError as error:
         raise Fault(f"{folder} cannot be made: {error.strerror}; set run_dir under [bus]") from None

@@ -18,12 +18,12 @@ from typing import Any
 from . import sockets  # noqa: F401 - behind PyneCore nobody could import zmq
 
 # isort: split
-import pynecore.core.ohlcv as core
 from msgspec import Struct, structs
 from pynecore.core.syminfo import SymInfo, SymInfoInterval, SymInfoSession
 
 from . import failpoints
 from .errors import Fault
+from .folders import sync_folder
 from .messages import Instrument, Span
 
 _DAY_S = 86_400
@@ -117,11 +117,6 @@ def publish(fresh: Path, path: Path) -> None:
     failpoints.hit("ohlcv.before-publish")
     os.replace(fresh, path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    core._fsync_directory(folder)
 
 
 def _clock(seconds: int) -> time:

@@ -252,7 +252,8 @@ class World(Bench):
     def _under_way(self) -> bool:
         views = self.ps()
         statuses = [views[name]["status"] or {} for name in (*SINKS, *RUNNERS) if name in views]
-        heard = (oracle.heard_path(self.heard / name, stream) for name, said in self._readers.items() for stream in said)
+        readers = self._readers.items()
+        heard = (oracle.heard_path(self.heard / name, stream) for name, said in readers for stream in said)
         return (
             len(statuses) == len(SINKS + RUNNERS)
             and all(status.get("streams") and all(s["bars"] for s in status["streams"]) for status in statuses)
