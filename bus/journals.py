@@ -127,9 +127,10 @@ def _stream(publisher: str, journal: Journal, track: Track) -> StreamKept:
     while entry < len(track.places):
         records, entry = journal.raw_from(track, entry, 1 << 20)
         size += sum(map(len, records))
-    first_bar = bisect_right(track.times, 0)  # before it there are only such as the instrument
-    first_ms = track.times[first_bar] if first_bar < len(track.times) else 0
-    kept_bars = track.bars - track.counts[0] if track.counts else 0
+    entries = range(len(track.places))
+    first_bar = bisect_right(entries, 0, key=track.time_at)  # before it there are only such as the instrument
+    first_ms = track.time_at(first_bar) if first_bar < len(entries) else 0
+    kept_bars = track.bars - track.bars_before(0) if entries else 0
     return StreamKept(
         publisher, track.name, track.first, track.head, track.bars, kept_bars, first_ms, track.time_ms, size
     )
