@@ -58,8 +58,9 @@ async def test_a_publisher_of_another_version_is_named_once(
     claim, context, calls = await Claim.take(run, "demo"), zmq.Context(), list[bytes]()
     router = context.socket(zmq.ROUTER)
     router.linger = 0
-    router.bind(f"ipc://{tmp_path}/ctl")
-    claim.announce(f"ipc://{tmp_path}/ctl", 1)
+    router.bind("tcp://127.0.0.1:*")
+    control = router.getsockopt_string(zmq.LAST_ENDPOINT)
+    claim.announce(control, 1)
     refusing = asyncio.create_task(refuse_all(router, version, calls))
     sentence = f"'demo' speaks version {version} of the wire, and this program version {VERSION}: {mend}"
 
@@ -67,7 +68,7 @@ async def test_a_publisher_of_another_version_is_named_once(
     await wait_until(lambda: said(caplog, sentence) > 0)
     with pytest.raises(Fault, match=sentence):
         await taken.subscriber.all_found(0.1)
-    questions = Questions(f"ipc://{tmp_path}/ctl", "demo", lambda: True)
+    questions = Questions(control, "demo", lambda: True)
     with pytest.raises(Hopeless, match=sentence):
         await RemoteArchive(questions).symbols()
     questions.close()
