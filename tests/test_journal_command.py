@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pynelive.bus.journal import Journal
 from pynelive.bus.messages import Alert, Instrument
 from pynelive.bus.rundir import RunDir
+from pynelive.bus.segments import Segment
 from pynelive.bus.wire import encode
 from pynelive.commands.app import main
 from pynelive.sinks.contract import Delivery
@@ -102,6 +103,29 @@ def test_a_journal_that_is_being_written_is_read_without_harm(tmp_path: Path) ->
     thread.join()
     writer.close()
     assert not failed
+
+
+def test_a_segment_that_is_cut_short_while_it_is_read_harms_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer gives back the rest of its segment when the reader has just opened it: a map of it would end in a bus
+    error, and the process with it."""
+    writer = Journal(tmp_path, max_bytes=8 << 20)
+    track = writer.track(STREAM)
+    writer.append(track, b"x" * 100, 1)
+    load = Segment.load
+
+    def slow(path: Path, **how: bool) -> Segment | None:
+        segment = load(path, **how)
+        while len(writer.segments) < 2:
+            writer.append(track, b"x" * 100_000, 1)
+        return segment
+
+    monkeypatch.setattr(Segment, "load", slow)
+    reader = Journal(tmp_path, read_only=True)
+    assert (reader.tracks[STREAM].head, reader.damaged) == (1, 0)
+    reader.close(clean=False)
+    writer.close()
 
 
 def recorded(folder: Path, said: Sequence[object]) -> dict[str, bytes]:
