@@ -16,11 +16,10 @@ from chaos.oracle import Item, Outcome, compare, compare_slice
 from chaos.plan import allowed, plan
 from chaos.world import Result, Size, undisturbed, world
 
-SMALL = Size(bars=600, rate=60)
+SMALL = Size(bars=300, rate=20)
 SEED = 5
 GROUPS = {
-    "processes": ("kill", "failpoint", "supervisor"),
-    "wire": ("loss", "joins", "clock", "storm", "freeze"),
+    "processes": ("loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
     "disks": ("torn", "flip", "removed", "full", "power"),
 }
 """What is done in one world after the other; every kind is somewhere."""

@@ -22,6 +22,7 @@ from urllib.parse import unquote
 import psutil
 from msgspec.structs import replace
 from pynelive.bus.names import parse_key
+from pynelive.bus.ohlcv import last_time_ms
 from pynelive.producers.demo import expected_bars
 from topologies import COMMAND, Bench
 
@@ -42,6 +43,7 @@ STREAMS = (
 )  # fmt: skip
 RUNS = ("run:rsi", "run:ema-cross")
 RECORDED = ("disk/data/*.ohlcv", "disk/archive/*.ohlcv", "disk/data/*.csv", "disk/archive/*.csv", "disk/output/*/*.csv")
+_RECORDINGS = 7  # files, of both recorders
 _BEFORE = 1000  # bars of history that the demo has
 _AT_ONCE = 1e9  # and not 0: a source that waits for its consumers would wait for the sink that holds all open
 TABLES = """
@@ -250,14 +252,13 @@ class World(Bench):
         self.command("apply", str(self.path))
 
     def _under_way(self) -> bool:
-        views = self.ps()
-        statuses = [views[name]["status"] or {} for name in (*SINKS, *RUNNERS) if name in views]
-        readers = self._readers.items()
-        heard = (oracle.heard_path(self.heard / name, stream) for name, said in readers for stream in said)
+        streams = [(self.heard / name, stream) for name, said in self._readers.items() for stream in said]
+        heard = [oracle.heard_path(folder, stream) for folder, stream in streams]
+        recorded = [*self.disk.glob("*/*.ohlcv")]
         return (
-            len(statuses) == len(SINKS + RUNNERS)
-            and all(status.get("streams") and all(s["bars"] for s in status["streams"]) for status in statuses)
+            len(recorded) == _RECORDINGS
             and all(path.exists() and path.stat().st_size for path in heard)
+            and all(last_time_ms(path) for path in recorded)
         )
 
     def finish(self) -> int:
