@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -42,10 +42,12 @@ class Bench:
     """One topology in one folder.
 
     :param tables: the topology without ``[bus]``; ``EXAMPLES`` in it is the folder of the example scripts
+    :param prefix: words before each command, such as those that run it on another machine
     """
 
-    def __init__(self, folder: Path, tables: str) -> None:
+    def __init__(self, folder: Path, tables: str, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.prefix = prefix
         self.path = folder / "topology.toml"
         self.run_dir = folder / "run"
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +57,7 @@ class Bench:
     def start(self, **environment: str) -> subprocess.Popen[str]:
         """``pynelive up`` in a process of its own."""
         return subprocess.Popen(
-            [*COMMAND, "up", str(self.path)], env={**os.environ, **environment}, text=True,
+            [*self.prefix, *COMMAND, "up", str(self.path)], env={**os.environ, **environment}, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 

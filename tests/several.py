@@ -1,0 +1,55 @@
+"""One topology on several hosts: a folder, a key and a supervisor each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from topologies import COMMAND, Bench
+
+
+def loopback() -> str:
+    """An address of this machine that no other test process uses, so that ports can be chosen freely."""
+    pid = os.getpid()
+    return f"127.{1 + (pid >> 16)}.{pid >> 8 & 0xFF}.{pid & 0xFF}" if sys.platform == "linux" else "127.0.0.1"
+
+
+class Hosts:
+    """Hosts that share a topology, each as a :class:`Bench`.
+
+    :param tables: the actors, each with its ``host``
+    :param addresses: by host; one that is empty only reads
+    :param prefix: by host, what runs a command there
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tables: str,
+        addresses: Mapping[str, str],
+        prefix: Callable[[str], Sequence[str]] = lambda host: (),
+    ) -> None:
+        self.folder = folder
+        declared = ""
+        for number, (host, address) in enumerate(addresses.items()):
+            made = subprocess.run(
+                [*COMMAND, "keys", host], env={**os.environ, **self.environment(host)}, capture_output=True,
+                text=True, check=True,
+            )  # fmt: skip
+            declared += made.stdout + (f'address = "{address}"\nport = {5600 + 20 * number}\n' if address else "")
+        self.benches = {host: Bench(folder / host, declared + tables, prefix(host)) for host in addresses}
+
+    def environment(self, host: str) -> dict[str, str]:
+        """Each has only its own secret key."""
+        return {"PYNELIVE_HOST": host, "PYNELIVE_KEYS": str(self.folder / host / "keys")}
+
+    def start(self, host: str) -> subprocess.Popen[str]:
+        """``pynelive up`` on that host."""
+        return self.benches[host].start(**self.environment(host))
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every recording, plot and list of trades of all hosts."""
+        return {name: digest for bench in self.benches.values() for name, digest in bench.digests().items()}

@@ -1,0 +1,423 @@
+"""One topology on several hosts: all of it arrives, encrypted, and nobody else gets a byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+import zmq
+from hostile import shake_hands
+from networks import Network, missing
+from pynelive.bus import security, sockets
+from pynelive.bus.discovery import announce_elsewhere, find_bus, publishers
+from pynelive.bus.errors import Fault, Hopeless, TopologyError
+from pynelive.bus.hosts import Door, chosen_host, door_of
+from pynelive.bus.messages import Instrument
+from pynelive.bus.publisher import Publisher
+from pynelive.bus.rundir import RunDir
+from pynelive.bus.security import Gate, check_key, key_of, make_key
+from pynelive.bus.sockets import Curve
+from pynelive.bus.supervisor import Supervisor
+from pynelive.bus.topology import Topology, load
+from pynelive.bus.wire import Info, encode_call
+from several import Hosts, loopback
+from support import STREAM, Taken, make_bar, wait_until
+from topologies import COMMAND, Bench, running, wait_for
+
+SKIP = missing()
+ACTORS = """
+[[producer]]
+name = "demo"
+provider = "demo"
+streams = ["BTC/USDT@1", "AAPL@1"]
+options = { speed = SPEED, bars = 250 }
+host = "a"
+
+[[sink]]
+name = "recorder"
+type = "ohlcv"
+streams = ["demo:*"]
+options = { dir = "data" }
+host = "b"
+
+[[runner]]
+name = "ema"
+script = "EXAMPLES/ema_cross.py"
+stream = "demo:BTC/USDT@1"
+host = "c"
+
+[[sink]]
+name = "said"
+type = "jsonl"
+streams = ["run:*"]
+options = { path = "said.jsonl" }
+host = "b"
+"""
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The same actors on one host, done."""
+    tables = "\n".join(line for line in ACTORS.splitlines() if not line.startswith("host"))
+    bench = Bench(tmp_path_factory.mktemp("alone"), tables.replace("SPEED", "0"))
+    assert bench.up(XDG_RUNTIME_DIR=str(tmp_path_factory.mktemp("rt"))).code == 0
+    return bench
+
+
+def plots(folder: Path) -> list[Any]:
+    """What the script has said of each bar, whenever it was."""
+    lines = [json.loads(line) for line in (folder / "said.jsonl").read_text().splitlines()]
+    return [line["message"] for line in lines if line["kind"] in ("plot", "signal")]
+
+
+# --- several hosts ----------------------------------------------------------------------------------------------------
+
+
+def test_three_hosts_end_as_one_does(tmp_path: Path, alone: Bench) -> None:
+    """Producer, recorder and script on a host each, encrypted: the same bytes, and every host ends by itself."""
+    hosts = Hosts(tmp_path, ACTORS.replace("SPEED", "0"), {"a": loopback(), "b": "", "c": loopback()})
+    ups = {host: hosts.start(host) for host in hosts.benches}
+    ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
+    assert {host: end.code for host, end in ended.items()} == dict.fromkeys("abc", 0), ended
+    assert hosts.digests() == alone.digests()
+    assert plots(tmp_path / "b") == plots(alone.folder)
+
+
+@pytest.mark.skipif(bool(SKIP), reason=SKIP)
+def test_a_cable_is_pulled_and_put_back(tmp_path: Path, alone: Bench) -> None:
+    """Three machines: the recorder's is cut off in the middle, says so, and ends with the same bytes."""
+    with Network("a", "b", "c") as net, ExitStack() as running_hosts:
+        addresses = {"a": net.address("a"), "b": "", "c": net.address("c")}
+        tables = ACTORS.replace("SPEED", "1200")
+        hosts = Hosts(tmp_path, tables, addresses, lambda host: net.command(host, []))
+        a, b = hosts.benches["a"], hosts.benches["b"]
+        ups = {
+            host: running_hosts.enter_context(running(bench, **hosts.environment(host)))
+            for host, bench in hosts.benches.items()
+        }
+        wait_for(lambda: bars(b, "recorder") > 10)
+        net.cut("b")
+        wait_for(lambda: "silent" in states(b, "recorder"))
+        before = bars(a, "demo")
+        wait_for(lambda: bars(a, "demo") > before + 20)
+        net.mend("b")
+        ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
+    assert {host: end.code for host, end in ended.items()} == dict.fromkeys("abc", 0), ended
+    assert "is silent" in b.log("recorder")
+    assert hosts.digests() == alone.digests()
+    assert plots(tmp_path / "b") == plots(alone.folder)
+
+
+@pytest.mark.skipif(bool(lossy := missing(lossy=True)), reason=lossy)
+def test_cables_that_lose_packets(tmp_path: Path, alone: Bench) -> None:
+    """Every tenth packet is lost and each is late: the same bytes."""
+    with Network("a", "b", "c", loss=0.1, delay_ms=5) as net:
+        addresses = {"a": net.address("a"), "b": "", "c": net.address("c")}
+        hosts = Hosts(tmp_path, ACTORS.replace("SPEED", "0"), addresses, lambda host: net.command(host, []))
+        ups = {host: hosts.start(host) for host in hosts.benches}
+        ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
+    assert {host: end.code for host, end in ended.items()} == dict.fromkeys("abc", 0), ended
+    assert hosts.digests() == alone.digests()
+
+
+def bars(bench: Bench, actor: str) -> int:
+    """How many an actor has published or got, by what ``ps`` says."""
+    status = bench.ps().get(actor, {}).get("status") or {}
+    return int(status.get("bars", 0))
+
+
+def states(bench: Bench, actor: str) -> set[str]:
+    """How its streams are, by what ``ps`` says."""
+    status = bench.ps().get(actor, {}).get("status") or {}
+    return {stream["state"] for stream in status.get("streams", ())}
+
+
+def test_what_many_strangers_do_to_a_publisher(tmp_path: Path, alone: Bench) -> None:
+    """Thousands of handshakes that lead nowhere: a good peer misses nothing, and they leave no memory behind."""
+    tables = ACTORS.replace("SPEED", "1800").replace('host = "c"', 'host = "b"')
+    hosts = Hosts(tmp_path, tables, {"a": loopback(), "b": loopback()})
+    with ExitStack() as stack:
+        ups = {h: stack.enter_context(running(bench, **hosts.environment(h))) for h, bench in hosts.benches.items()}
+        wait_for(lambda: bars(hosts.benches["b"], "recorder"))
+        door = door_of(topology := load(hosts.benches["a"].path), topology.actor("demo"))
+        assert door
+        publisher = psutil.Process(hosts.benches["a"].ps()["demo"]["pid"])
+        shake_hands(door.pub, 500)
+        before = publisher.memory_info().rss
+        assert shake_hands(door.pub, 4000) == 4000
+        assert publisher.memory_info().rss - before < 8 << 20
+        ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
+    assert {host: end.code for host, end in ended.items()} == dict.fromkeys("ab", 0), ended
+    assert hosts.digests() == alone.digests()
+
+
+# --- strangers --------------------------------------------------------------------------------------------------------
+
+
+TWO = """
+[hosts.a]
+address = "ADDRESS"
+key = "KEY_A"
+
+[hosts.b]
+key = "KEY_B"
+
+[[producer]]
+name = "demo"
+provider = "demo"
+streams = ["BTC/USDT@1"]
+host = "a"
+
+[[sink]]
+name = "recorder"
+type = "ohlcv"
+streams = ["demo:*"]
+host = "b"
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Topology:
+    """A topology of two hosts, whose secret keys are both here."""
+    monkeypatch.setenv("PYNELIVE_KEYS", str(tmp_path / "keys"))
+    text = TWO.replace("ADDRESS", loopback()).replace("KEY_A", make_key("a")).replace("KEY_B", make_key("b"))
+    (tmp_path / "topology.toml").write_text(text)
+    return load(tmp_path / "topology.toml")
+
+
+def the_door(topology: Topology) -> Door:
+    """That of its producer."""
+    door = door_of(topology, topology.actor("demo"))
+    assert door
+    return door
+
+
+@asynccontextmanager
+async def at_the_door(topology: Topology) -> AsyncIterator[Publisher]:
+    """The producer's publisher, open to the other host."""
+    publisher = Publisher(RunDir(topology), "demo", door=the_door(topology))
+    try:
+        await publisher.open()
+        publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
+        yield publisher
+    finally:
+        await publisher.close()
+
+
+def elsewhere(topology: Topology, folder: Path, host: str = "b") -> RunDir:
+    """The run directory of another host."""
+    run = RunDir(folder)
+    announce_elsewhere(run, topology, host)
+    return run
+
+
+class Caller:
+    """Subscribes to everything and asks, with the keys that it has; counts what comes."""
+
+    def __init__(self, door: Door, curve: Curve | None) -> None:
+        self.sub, self.dealer = sockets.connect_sub(door.pub, curve), sockets.connect_dealer(door.control, curve)
+        self.monitors = [socket.get_monitor_socket() for socket in (self.sub, self.dealer)]
+        self._ends = [0, 0]
+        sockets.subscribe(self.sub, b"")
+        sockets.send(self.dealer, encode_call(Info()))
+
+    def refused(self) -> bool:
+        """Whether both connections were made, and ended, more than once."""
+        for number, monitor in enumerate(self.monitors):
+            while monitor.poll(0):
+                event = int.from_bytes(monitor.recv_multipart()[0][:2], "little")
+                self._ends[number] += event == zmq.EVENT_DISCONNECTED
+        return min(self._ends) > 1
+
+    def heard(self) -> int:
+        """All that came, in messages."""
+        return self.sub.poll(0) + self.dealer.poll(0)
+
+    def close(self) -> None:
+        for socket, monitor in zip((self.sub, self.dealer), self.monitors, strict=True):
+            sockets.forget_knock(socket)
+            monitor.close()
+
+
+async def test_strangers_get_nothing(two: Topology, tmp_path: Path) -> None:
+    """No key, an unknown key, a wrong key of the publisher: not one message; the right one gets all, and so do local
+    ones without keys. When the gate is gone nobody new gets in, and who is in stays."""
+    door, friend = the_door(two), key_of("b", two.hosts["b"].key)
+    unknown, other = sockets.new_curve(), sockets.new_curve()
+    async with at_the_door(two) as publisher:
+        local, remote = Taken(RunDir(two), ["demo:*"]), Taken(elsewhere(two, tmp_path / "b"), ["demo:*"])
+        callers = {
+            "no key": Caller(door, None),
+            "unknown key": Caller(door, unknown._replace(server=door.key)),
+            "wrong server": Caller(door, friend._replace(server=other.public)),
+        }
+        publisher.publish(STREAM, *map(make_bar, range(50)))
+        for caller in callers.values():
+            await wait_until(caller.refused)
+        publisher.publish(STREAM, *map(make_bar, range(50, 100)))
+        await wait_until(lambda: local.closed() == remote.closed() == list(range(100)))
+        assert {name: caller.heard() for name, caller in callers.items()} == dict.fromkeys(callers, 0)
+        assert publisher.gate
+        assert publisher.gate.refused >= 2
+
+        publisher.gate.close()
+        callers["no gate"] = Caller(door, friend._replace(server=door.key))
+        await wait_until(callers["no gate"].refused)
+        publisher.publish(STREAM, *map(make_bar, range(100, 110)))
+        await wait_until(lambda: local.closed() == remote.closed() == list(range(110)))
+        assert {name: caller.heard() for name, caller in callers.items()} == dict.fromkeys(callers, 0)
+        for taken in (local, remote):
+            await taken.subscriber.close()
+        for caller in callers.values():
+            caller.close()
+
+
+async def test_without_a_gate_nobody_ever_comes_in(two: Topology) -> None:
+    """Not even the right key, on a socket that is bound while no gate is there."""
+    door, curve = the_door(two), key_of("a", two.hosts["a"].key)
+    pub, router = sockets.context().socket(zmq.XPUB), sockets.context().socket(zmq.ROUTER)
+    for socket, endpoint in ((pub, door.pub_bind), (router, door.control_bind)):
+        sockets.bind_between_hosts(socket, endpoint, curve, "pynelive/demo")
+    caller = Caller(door, key_of("b", two.hosts["b"].key)._replace(server=door.key))
+    await wait_until(caller.refused)
+    pub.send(b"b1/anything")
+    assert (caller.heard(), router.poll(0)) == (0, 0)
+    caller.close()
+    pub.close(linger=0)
+    router.close(linger=0)
+
+
+def everybody(gate: Gate, version: bytes) -> None:
+    """A judge who says yes."""
+    request = sockets.other_parts(gate._socket)[0]
+    gate._socket.send_multipart([version, request, b"200", b"", b"", b""])
+    gate.poke()
+
+
+def without_keys(socket: zmq.Socket[bytes], endpoint: str, curve: Curve, domain: str) -> None:
+    """A socket that forgets the encryption."""
+    socket.bind(endpoint)
+
+
+def without_domain(socket: zmq.Socket[bytes], endpoint: str, curve: Curve, domain: str) -> None:
+    """A socket that asks no gate."""
+    socket.curve_server, socket.curve_publickey, socket.curve_secretkey = 1, curve.public.encode(), curve.secret.encode()
+    socket.bind(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "fake", "said"),
+    [
+        (Gate, "_judge", everybody, "with any key"),
+        (sockets, "bind_between_hosts", without_domain, "with any key"),
+        (sockets, "bind_between_hosts", without_keys, "without a key"),
+        (Gate, "_judge", lambda gate, version: sockets.other_parts(gate._socket), "does not answer"),
+    ],
+)
+async def test_a_door_that_lets_strangers_in_is_never_announced(
+    two: Topology, monkeypatch: pytest.MonkeyPatch, place: object, name: str, fake: Callable[..., object], said: str
+) -> None:
+    """The publisher tries its own doors first, and refuses to publish; so it does behind one that never answers."""
+    monkeypatch.setattr(place, name, fake)
+    monkeypatch.setattr(security, "_TRIAL_S", 10.0 if "strangers" in said else 1.0)
+    with pytest.raises(Fault, match=said):
+        async with at_the_door(two):
+            pass
+    assert publishers(RunDir(two)) == {}
+
+
+async def test_one_gate_a_process(two: Topology) -> None:
+    """A second one would be deaf: it is refused."""
+    gate = Gate("pynelive/x", frozenset())
+    with pytest.raises(Fault, match="a process of its own"):
+        async with at_the_door(two):
+            pass
+    gate.close()
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
+    """`pynelive keys` writes the secret key for this user alone, prints the public one, and overwrites nothing."""
+    environment = {**os.environ, "PYNELIVE_KEYS": str(tmp_path / "keys")}
+    again = [
+        subprocess.run([*COMMAND, "keys", "a"], env=environment, capture_output=True, text=True, check=False)
+        for _ in range(2)
+    ]
+    path = tmp_path / "keys" / "a.secret"
+    assert [done.returncode for done in again] == [0, 1]
+    assert "already" in again[1].stderr
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert again[0].stdout.startswith("[hosts.a]\nkey = ")
+    assert path.read_text().strip() not in again[0].stdout + again[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.unlink(), "No such file.*pynelive keys a"),
+        (lambda path: path.chmod(0o640), "chmod 600"),
+        (lambda path: path.write_text("nonsense"), "is none"),
+        (lambda path: path.write_text(sockets.new_curve().secret), "does not belong"),
+    ],
+)
+def test_a_host_that_cannot_prove_who_it_is(
+    two: Topology, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    """One sentence with the place and the mend, before anything starts; the secret is not in it."""
+    path = tmp_path / "keys" / "a.secret"
+    secret = path.read_text().strip()
+    spoil(path)
+    with pytest.raises(TopologyError, match=said) as caught:
+        Supervisor(two, host="a")
+    assert secret not in str(caught.value)
+    check_key(two, "b")
+    for command in (["up"], ["check"]):
+        done = subprocess.run(
+            [*COMMAND, *command, str(two.path), "--host", "a"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
+
+
+def test_which_host_this_is(two: Topology, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command says, else the environment; never guessed."""
+    monkeypatch.delenv("PYNELIVE_HOST", raising=False)
+    with pytest.raises(Hopeless, match=r"which one this is \(a, b\)"):
+        Supervisor(two)
+    with pytest.raises(Hopeless, match="no host 'bb': did you mean 'b'"):
+        Supervisor(two, host="bb")
+    with pytest.raises(Hopeless, match="an actor of the host 'b'"):
+        Supervisor(two, ["recorder"], host="a")
+    monkeypatch.setenv("PYNELIVE_HOST", "b")
+    assert [chosen_host(two, given) for given in ("", "a")] == ["b", "a"]
+
+
+# --- discovery --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_bus_is_found_from_another_host(
+    two: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program names the topology and its host, nothing is up here, and it reads; what left is forgotten."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "topology.toml").write_text(two.path.read_text())
+    monkeypatch.setenv("PYNELIVE_HOST", "b")
+    async with at_the_door(two) as publisher:
+        publisher.publish(STREAM, make_bar(1))
+        run = find_bus(str(tmp_path / "b" / "topology.toml"))
+        taken = Taken(run, [STREAM])
+        await wait_until(lambda: taken.closed() == [1])
+        await taken.subscriber.close()
+    assert publishers(run)["demo"].remote
+    announce_elsewhere(run, msgspec.structs.replace(two, producers=()), "b")
+    assert publishers(run) == {}
