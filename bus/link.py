@@ -149,9 +149,13 @@ class Link:
             log.warning("'%s'%s %s", self.name, where, state)
             for cursor in self.cursors.values():
                 cursor.silent = self._away
+            if self._away and self.announcement.remote:
+                self.greet()  # ZeroMQ gives a connection up for good after an error in its encryption
         self._asker.tick()
         self._historian.tick()
         if self._join and time.monotonic() > self._join_deadline:
+            if self.announcement.remote:
+                self._connect(self._pub_endpoint)  # likewise
             self._prove_subscriptions()
         self._catch_up()
 

@@ -7,14 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from random import SystemRandom
 
 from topologies import COMMAND, Bench
 
+randrange = SystemRandom().randrange
+
 
 def loopback() -> str:
-    """An address of this machine that no other test process uses, so that ports can be chosen freely."""
-    pid = os.getpid()
-    return f"127.{1 + (pid >> 16)}.{pid >> 8 & 0xFF}.{pid & 0xFF}" if sys.platform == "linux" else "127.0.0.1"
+    """An address of this machine that nothing else uses, so that ports can be chosen freely."""
+    if sys.platform != "linux":
+        return "127.0.0.1"
+    return f"127.{randrange(1, 255)}.{randrange(256)}.{randrange(1, 255)}"
 
 
 class Hosts:
