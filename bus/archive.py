@@ -23,6 +23,8 @@ log = logging.getLogger("pynelive")
 MOST_HISTORY: Final = 500_000
 """Bars that are had at once; more of a year of minutes than anybody warms up with."""
 
+_MOST_OPEN = 1_000
+
 HistorySource = Callable[[str, int, int, int], Awaitable[list[Bar]]]
 """Given a stream, a count and two times (ms): the last so many closed bars after the one and before the other."""
 
@@ -69,7 +71,10 @@ class Desk:
         self._tasks: set[asyncio.Task[Reply]] = set()
 
     def take(self, asker: bytes, request: History | Fetch | Symbols) -> None:
-        """Answer as soon as it can be answered."""
+        """Answer as soon as it can be answered; whoever asks when too much is open is told to ask later."""
+        if len(self._tasks) >= _MOST_OPEN:
+            self._refuse(asker, request, f"'{self._name}' has {_MOST_OPEN} questions open")
+            return
         task = asyncio.create_task(self._answer(request))
         self._tasks.add(task)
         task.add_done_callback(partial(self._answered, asker, request))
@@ -105,7 +110,9 @@ class Desk:
             return
         if not isinstance(error, Fault):
             log.error("%s: the venue cannot be asked", self._name, exc_info=error)
-        reason, final = str(error) or type(error).__name__, isinstance(error, Hopeless)
+        self._refuse(asker, request, str(error) or type(error).__name__, isinstance(error, Hopeless))
+
+    def _refuse(self, asker: bytes, request: History | Fetch | Symbols, reason: str, final: bool = False) -> None:
         if isinstance(request, Symbols):
             self._reply(asker, Names(request.request, [], reason, final))
         else:

@@ -89,6 +89,7 @@ class Publisher:
         self.malformed = 0
         self.peers = Peers()
         self.disk = DiskWatch(name)
+        self.damaged = 0
         self._run = run
         self._spec = journal
         self._desk = Desk(name, history, self._reply)
@@ -111,6 +112,7 @@ class Publisher:
         self._claim = await Claim.take(self._run, self.name)
         folder, limit = self._run.journals / self.name, int(self._spec.max_mb * (1 << 20))
         self.journal = await asyncio.to_thread(Journal, folder, limit, self._spec.max_hours * 3600)
+        self.damaged = self.journal.damaged
         if self.journal.tracks and not usable(self.journal):
             self.journal.restart()
         for track in self.journal.tracks.values():
@@ -186,6 +188,10 @@ class Publisher:
     def subscribers(self) -> int:
         """How many follow this publisher."""
         return self.readers.get(heartbeat_topic(self.name), 0)
+
+    def counts(self) -> dict[str, int]:
+        """What ``pynelive ps --json`` shows of it: followers, requests refused, records of the journal left out."""
+        return {"subscribers": self.subscribers, "malformed_requests": self.malformed, "damaged_records": self.damaged}
 
     # --- saying ---------------------------------------------------------------------------------------------------
 

@@ -285,8 +285,7 @@ class Feed:
         streams = [self._meters.stream(out, lanes.get(out.stream)) for out in self._publisher.outs.values()]
         bars = sum(stream.bars for stream in streams)
         counters = self._meters.all(self._lanes.values())
-        counters["subscribers"] = self._publisher.subscribers
-        counters["malformed"] = counters.get("malformed", 0) + self._publisher.malformed
+        counters |= self._publisher.counts()
         return Status(
             self._spec.name, "producer", self._state, streams=streams, bars=bars, rate=self._rate.of(bars),
             said=self._said, counters=counters, summary=self._summary,

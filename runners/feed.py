@@ -361,8 +361,8 @@ class RunnerFeed:
         ]  # fmt: skip
         return Status(
             self._spec.name, "runner", self._state, streams=streams, bars=self._bars,
-            rate=self._rate.of(self._bars), said=self._said, counters=self._subscriber.counters(),
-            warning=self._publisher.disk.warning,
+            rate=self._rate.of(self._bars), said=self._said, warning=self._publisher.disk.warning,
+            counters={**self._subscriber.counters(), **self._publisher.counts()},
         )  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """Hostile bytes at every socket and in every journal file: the short run of `fuzz.py`, and what it has found."""
 
+import asyncio
 from pathlib import Path
 
 from fuzz import attack
 from fuzz_world import STREAM, World, world
 from pynelive.bus import wire
+from pynelive.bus.archive import MOST_HISTORY, Desk
 from pynelive.bus.messages import Bar
 from pynelive.bus.wire import HEADER, LATEST, VERSION, encode, encode_call
 from support import make_bar, wait_until
@@ -71,5 +73,23 @@ async def test_nobody_has_what_was_not_said(tmp_path: Path) -> None:
     async with world(tmp_path, 1) as there:
         there.publisher._on_request(b"asker", encode_call(wire.Ack("recorder", there.publisher.epoch, {STREAM: 2**63})))
 
-        assert there.publisher.malformed == 1
+        assert there.publisher.counts()["malformed_requests"] == 1
         assert there.publisher.consumers.durable() == {STREAM: 0}
+
+
+async def test_too_many_questions_are_refused_not_gathered() -> None:
+    """A flood of questions to the venue is answered with "later"; what is open stays bounded."""
+    waits, answers = asyncio.Event(), list[wire.Reply]()
+
+    async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        assert 0 <= count <= MOST_HISTORY
+        await waits.wait()
+        return []
+
+    desk = Desk("demo", history, lambda asker, reply: answers.append(reply))
+    for number in range(3_000):
+        desk.take(b"asker", wire.History(number, STREAM, 2**63, 0))
+    assert len(answers) == 2_000
+    assert all(isinstance(reply, wire.Bars) and reply.reason and not reply.final for reply in answers)
+    waits.set()
+    await wait_until(lambda: len(answers) == 3_000)
