@@ -86,7 +86,7 @@ def test_a_flood_of_reports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     known, and room is made by those that are silent."""
     now = 0.0
     monkeypatch.setattr("pynelive.bus.reports.time.monotonic", lambda: now)
-    peers, tracks = Peers(), {"a": Track("a", 1, head=10)}
+    peers, tracks = Peers(), {"a": Track("a", 1, lambda place: (0, 0), head=10)}
     good = Report("good", "here", 1, 1, 7, {"a": 4, "nothing": 0}, 1, 0)
     peers.take(good, 7, tracks)
     for number in range(3 * MOST_PEERS):
