@@ -18,6 +18,7 @@ import click
 import msgspec
 import pynelive
 import pytest
+from pynelive.bus.hosts import HostSpec
 from pynelive.bus.topology import BusSpec, JournalSpec, ProducerSpec, QualitySpec, RunnerSpec, SinkSpec
 from pynelive.commands import app
 from pynelive.producers.table import PROVIDERS, find_provider
@@ -28,7 +29,7 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 TABLES = {
     "[bus]": BusSpec, "[[producer]]": ProducerSpec, "[[sink]]": SinkSpec, "[[runner]]": RunnerSpec,
-    "journal = { … }": JournalSpec, "quality = { … }": QualitySpec,
+    "[hosts.NAME]": HostSpec, "journal = { … }": JournalSpec, "quality = { … }": QualitySpec,
 }  # fmt: skip
 PRODUCER = """
 [[producer]]
