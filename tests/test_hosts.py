@@ -20,7 +20,7 @@ from networks import Network, missing
 from pynelive.bus import security, sockets
 from pynelive.bus.discovery import announce_elsewhere, find_bus, publishers
 from pynelive.bus.errors import Fault, Hopeless, TopologyError
-from pynelive.bus.hosts import Door, chosen_host, door_of
+from pynelive.bus.hosts import Door, chosen_host, door_of, wiring
 from pynelive.bus.messages import Instrument
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
@@ -413,6 +413,61 @@ def test_which_host_this_is(two: Topology, monkeypatch: pytest.MonkeyPatch) -> N
         Supervisor(two, ["recorder"], host="a")
     monkeypatch.setenv("PYNELIVE_HOST", "b")
     assert [chosen_host(two, given) for given in ("", "a")] == ["b", "a"]
+
+
+def test_every_fault_of_the_hosts_at_once(two: Topology) -> None:
+    """Each names its place; the hosts' faults stand beside the others."""
+    key = two.hosts["a"].key
+    two.path.write_text(f"""
+        [hosts.a]
+        key = "{key}"
+        [hosts.b]
+        key = "{key}"
+        address = "no address"
+        prot = 1
+        [hosts.c]
+        [[producer]]
+        name = "demo"
+        provider = "demo"
+        streams = ["BTC/USDT@1"]
+        host = "a"
+        [[sink]]
+        name = "one"
+        type = "ohlcv"
+        streams = ["demo:*"]
+        host = "b"
+        [[sink]]
+        name = "two"
+        type = "csv"
+        streams = ["demo:*"]
+        [[sink]]
+        name = "three"
+        type = "csv"
+        streams = ["nothing"]
+        host = "bb"
+    """)
+    assert [problem.split(":")[0] for problem in read(two.path)[1]] == [
+        "[hosts.b]",  # prot
+        "[[sink]] three, streams",
+        "[[sink]] two",  # no host
+        "[[sink]] three, host",
+        "[hosts.b], address",
+        "[hosts.b], key",
+        "[hosts.c]",  # no key
+        "[hosts.a]",  # no address, and b reads from it
+    ]
+
+
+def test_apply_restarts_whom_another_key_concerns(two: Topology) -> None:
+    """The publishers, whose doors must let it in or no more, and the actors of the host itself; nobody else."""
+    text = two.path.read_text()
+    two.path.write_text(text.replace(two.hosts["b"].key, sockets.new_curve().public))
+    new = load(two.path)
+    changed = [spec.name for spec in new.actors if wiring(new, spec) != wiring(two, spec)]
+    assert changed == ["demo", "recorder"]
+    two.path.write_text(text.replace("[hosts.b]", f'[hosts.c]\nkey = "{sockets.new_curve().public}"\n[hosts.b]'))
+    new = load(two.path)
+    assert [spec.name for spec in new.actors if wiring(new, spec) != wiring(two, spec)] == ["demo"]
 
 
 # --- discovery --------------------------------------------------------------------------------------------------------
