@@ -27,7 +27,7 @@ from pynelive.bus.rundir import RunDir
 from pynelive.bus.security import Gate, check_key, key_of, make_key
 from pynelive.bus.sockets import Curve
 from pynelive.bus.supervisor import Supervisor
-from pynelive.bus.topology import Topology, load
+from pynelive.bus.topology import Topology, load, read
 from pynelive.bus.wire import Info, encode_call
 from several import Hosts, loopback
 from support import STREAM, Taken, make_bar, wait_until
