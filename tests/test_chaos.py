@@ -14,9 +14,10 @@ from chaos import oracle
 from chaos.faults import KINDS
 from chaos.oracle import Item, Outcome, compare, compare_slice
 from chaos.plan import allowed, plan
+from chaos.proofs import retention
 from chaos.world import Result, Size, undisturbed, world
 
-SMALL = Size(bars=300, rate=20)
+SMALL = Size(bars=1500, rate=20)
 SEED = 5
 GROUPS = {
     "processes": ("loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
@@ -46,6 +47,13 @@ def test_harm_leaves_no_trace(group: str, calm: Result, tmp_path: Path) -> None:
         assert here.finish() == 0, here.log("supervisor")
         outcome = here.result().differs(calm)
     assert not outcome, outcome.notes
+
+
+@pytest.mark.timeout(300)
+def test_retention_overtakes_everybody(calm: Result, tmp_path: Path) -> None:
+    """Who has not got what the journal keeps no longer is told so, and completed by the history of the source."""
+    proof = retention(tmp_path / "world", SEED, lambda size: calm, SMALL.bars, max_mb=0.06)
+    assert not proof.outcome, proof.outcome.notes
 
 
 def test_every_kind_is_done_here() -> None:

@@ -191,17 +191,18 @@ def flip(world: World, rng: Random) -> str:
     name = rng.choice(world.frail)
     with _down(world, name) as folder:
         journal = Journal(folder, read_only=True)
-        if not journal.segments:
-            return f"{name}: nothing in it yet"
-        segment = rng.choice(journal.segments)
-        at = rng.randrange(_HEADER, max(segment.end, _HEADER + 1))
+        written = [(segment.path, segment.end) for segment in journal.segments if segment.end > _HEADER]
         journal.close(clean=False)
-        with segment.path.open("r+b") as file:
+        if not written:
+            return f"{name}: nothing in it yet"
+        path, end = rng.choice(written)
+        at = rng.randrange(_HEADER, end)
+        with path.open("r+b") as file:
             file.seek(at)
             [byte] = file.read(1)
             file.seek(at)
             file.write(bytes([byte ^ 1 << rng.randrange(8)]))
-    return f"{name}: {segment.path.name}, byte {at}"
+    return f"{name}: {path.name}, byte {at}"
 
 
 def removed(world: World, rng: Random) -> str:

@@ -114,9 +114,9 @@ def stall(folder: Path, seed: int, calm: Calm, seconds: float = 600) -> Proof:
     return Proof(outcome, f"producer before: {before}; recorder asleep for {seconds:.0f} s: {while_asleep}")
 
 
-def retention(folder: Path, seed: int, calm: Calm) -> Proof:
+def retention(folder: Path, seed: int, calm: Calm, bars: int = 8000, max_mb: float = 0.25) -> Proof:
     """Nobody hears anything until the journal has forgotten all that it had: everybody is told; history completes."""
-    size = Size(bars=8000, rate=10, journal="journal = { max_mb = 0.25 }")
+    size = Size(bars, rate=10, journal=f"journal = {{ max_mb = {max_mb} }}")
     wanted = calm(size)
     with world(folder, seed, size) as here:
         here.pace(60 * 300)
