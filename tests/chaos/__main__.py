@@ -19,11 +19,11 @@ from pathlib import Path
 from random import Random
 
 from .faults import ACTORS, KINDS
-from .oracle import Outcome
+from .oracle import Outcome, Result
 from .page import Row, write
 from .plan import Fault, allowed, plan, rounds
 from .proofs import PROOFS, Proof
-from .world import PRODUCERS, RUNNERS, Result, Size, World, pause, undisturbed, world
+from .world import PRODUCERS, RUNNERS, Size, World, pause, undisturbed, world
 
 
 def harm(here: World, fault: Fault) -> None:
@@ -38,15 +38,12 @@ def run(folder: Path, seed: int, size: Size, faults: Sequence[Fault], calm: Resu
     """One world and its faults; how it differs from the undisturbed one."""
     with world(folder, seed, size) as here:
         here.frail = Random(faults[0].luck).choice((PRODUCERS, RUNNERS))
-        for fault in faults:
-            harm(here, fault)
         try:
-            code = here.finish()
+            for fault in faults:
+                harm(here, fault)
+            outcome = here.judge(calm)
         except TimeoutError as error:
-            return Outcome(lost=1, notes=[f"not over: {error}", here.log("supervisor")])
-        outcome = here.result().differs(calm)
-        if code:
-            outcome += Outcome(files=1, notes=[f"`up` returned {code}", here.log("supervisor")])
+            outcome = Outcome(lost=1, notes=[f"it hangs: {error}", here.log("supervisor")])
         if outcome:
             _keep(here)
     return outcome

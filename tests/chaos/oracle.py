@@ -115,6 +115,27 @@ def digests(folder: Path, patterns: Iterable[str]) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
+@dataclass
+class Result:
+    """What a run has left behind: the digests of its files, what the scripts said, what the readers were given."""
+
+    files: dict[str, str]
+    said: dict[str, list[Item]]
+    heard: dict[str, dict[str, list[Item]]]
+    visits: list[tuple[str, list[Item]]]
+    played: dict[str, list[Item]]
+
+    def differs(self, wanted: Result) -> Outcome:
+        """Everything that is not as in the undisturbed run."""
+        outcome = compare_files(self.files, wanted.files)
+        outcome += compare_streams(self.said, wanted.said, "journal")
+        for name, said in wanted.heard.items():
+            outcome += compare_streams(self.heard[name], said, name)
+        for stream, given in self.visits:
+            outcome += compare_slice(given, self.played[stream], f"a visitor of {stream}")
+        return outcome
+
+
 # --- what a follower has written ------------------------------------------------------------------------------------
 
 

@@ -21,8 +21,8 @@ from pynelive.bus.discovery import publishers
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.wire import Info
 
-from .oracle import Outcome
-from .world import RUNNERS, SINKS, Result, Size, World, pause, wait_for, world
+from .oracle import Outcome, Result
+from .world import RUNNERS, SINKS, Size, World, pause, wait_for, world
 
 Calm = Callable[[Size], Result]
 """The undisturbed world of a size."""
@@ -81,12 +81,6 @@ def asleep(here: World, *names: str) -> Iterator[None]:
             os.kill(everybody[name], signal.SIGCONT)
 
 
-def _judged(here: World, calm: Result) -> Outcome:
-    code = here.finish()
-    outcome = here.result().differs(calm)
-    return outcome + Outcome(files=1, notes=[here.log("supervisor")]) if code else outcome
-
-
 def joins(folder: Path, seed: int, calm: Calm, count: int = 1000) -> Proof:
     """Readers come at random instants under load, with some history or none; each gets one unbroken piece."""
     size = Size(bars=20_000, rate=100)
@@ -95,7 +89,7 @@ def joins(folder: Path, seed: int, calm: Calm, count: int = 1000) -> Proof:
         for batch in range(0, count, 40):
             here.visit("chaos.visitors", "40", "3", f"{seed} {batch}")
             here.visited(at_most=2)
-        outcome = _judged(here, wanted)
+        outcome = here.judge(wanted)
         visits = here.result().visits
     given = [len(bars) for _, bars in visits]
     return Proof(outcome, f"{len(visits)} joins, {sum(given):,} bars given, {given.count(0)} left before the first")
@@ -110,7 +104,7 @@ def stall(folder: Path, seed: int, calm: Calm, seconds: float = 600) -> Proof:
         before = health(here, "demo", min(seconds / 2, 60))
         with asleep(here, "recorder", "reader"):
             while_asleep = health(here, "demo", seconds)
-        outcome = _judged(here, wanted)
+        outcome = here.judge(wanted)
     return Proof(outcome, f"producer before: {before}; recorder asleep for {seconds:.0f} s: {while_asleep}")
 
 
@@ -124,7 +118,7 @@ def retention(folder: Path, seed: int, calm: Calm, bars: int = 8000, max_mb: flo
         pause(_DEAF_S)
         begun = _segments(here)
         wait_for(lambda: not begun & _segments(here), "the journal has forgotten all that it had", 300)
-        outcome = _judged(here, wanted)
+        outcome = here.judge(wanted)
         told = [name for name in (*SINKS, *RUNNERS) if "are no longer kept" in here.log(name)]
     if len(told) < len(SINKS + RUNNERS):
         outcome += Outcome(lost=1, notes=[f"only {told or 'nobody'} was told that something is gone"])
@@ -147,7 +141,7 @@ def herd(folder: Path, seed: int, calm: Calm, readers: int = 200) -> Proof:
             os.kill(here.actors()["demo"], signal.SIGKILL)
             here.settled()
         here.visited()
-        outcome = _judged(here, wanted)
+        outcome = here.judge(wanted)
         visits = here.result().visits
     given = sum(len(bars) for _, bars in visits)
     return Proof(outcome, f"{len(visits):,} streams followed by {readers} readers over 5 kills, {given:,} bars given")

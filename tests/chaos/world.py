@@ -28,7 +28,7 @@ from topologies import COMMAND, Bench
 
 from . import oracle
 from .disks import Disk, refused
-from .oracle import Item, Outcome
+from .oracle import Item, Outcome, Result
 
 TESTS = Path(__file__).parent.parent
 PYTHONPATH = os.pathsep.join([str(TESTS / "chaos" / "hook"), str(TESTS), os.environ.get("PYTHONPATH", "")])
@@ -271,6 +271,12 @@ class World(Bench):
         (self.folder / "go").touch()
         return self.supervisor.wait(120)
 
+    def judge(self, calm: Result) -> Outcome:
+        """Finish; how what is left behind differs from the undisturbed run."""
+        code = self.finish()
+        outcome = self.result().differs(calm)
+        return outcome + Outcome(files=1, notes=[f"`up` returned {code}", self.log("supervisor")]) if code else outcome
+
     def _readers_done(self) -> bool:
         self.tend()
         return all(process.poll() == 0 for process in self._followers.values())
@@ -314,27 +320,6 @@ class World(Bench):
         before = _BEFORE if provider == "demo" else 0
         bars = expected_bars(self.seed, parse_key(key), -before, before + self.size.bars)
         return oracle.items(replace(bar, origin=provider) for bar in bars)
-
-
-@dataclass
-class Result:
-    """What a run has left behind: the digests of its files, what the scripts said, what the readers were given."""
-
-    files: dict[str, str]
-    said: dict[str, list[Item]]
-    heard: dict[str, dict[str, list[Item]]]
-    visits: list[tuple[str, list[Item]]]
-    played: dict[str, list[Item]]
-
-    def differs(self, wanted: Result) -> Outcome:
-        """Everything that is not as in the undisturbed run."""
-        outcome = oracle.compare_files(self.files, wanted.files)
-        outcome += oracle.compare_streams(self.said, wanted.said, "journal")
-        for name, said in wanted.heard.items():
-            outcome += oracle.compare_streams(self.heard[name], said, name)
-        for stream, given in self.visits:
-            outcome += oracle.compare_slice(given, self.played[stream], f"a visitor of {stream}")
-        return outcome
 
 
 @contextmanager
