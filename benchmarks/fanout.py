@@ -7,8 +7,9 @@ import time
 from functools import partial
 from pathlib import Path
 
-from bar_path import STREAM, frame_bytes
-from harness import Row, bars, call, compare, folder, reference, rounds, together, until
+from figures import Row, compare, rounds
+from harness import bars, call, folder, reference, together, until
+from ours import STREAM, frame_bytes
 from pynelive.bus.messages import Instrument
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
@@ -37,15 +38,15 @@ def publish(place: str, subscribers: int) -> float:
         await publisher.open()
         publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
         publisher.flush()
-        made, readers = bars(COUNT), publisher.readers
+        made = bars(COUNT)
         (Path(place) / "endpoint").write_text(publisher.pub_endpoint)
-        while readers.get(PREFIX.encode(), 0) < subscribers:  # noqa: ASYNC110 - they are another process
+        while publisher.readers.get(PREFIX.encode(), 0) < subscribers:  # noqa: ASYNC110 - they are another process
             await asyncio.sleep(0.001)
         cpu = time.process_time()
         for bar in made:
             publisher.publish(STREAM, bar)
             publisher.flush()
-        while readers[PREFIX.encode()]:  # noqa: ASYNC110
+        while publisher.readers.get(PREFIX.encode()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         cpu = time.process_time() - cpu
         await publisher.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from harness import Row, compare, part, rounds
+from figures import Row, compare, part, rounds
 from replay import filled, replayed
 
 TITLE = "Joining"

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bar_path import STREAM, frame_bytes
-from harness import Row, bars, call, compare, folder, part, precise_sleep, quantiles, reference, rounds, together
+from figures import Row, compare, part, rounds
+from harness import bars, call, folder, precise_sleep, quantiles, reference, together
 from msgspec.structs import replace
+from ours import STREAM, frame_bytes
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.messages import Bar, Instrument, Message
 from pynelive.bus.publisher import Publisher

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bar_path import names
 from harness import ROOT, bar, call, folder, own_mb, quantiles, together
 from msgspec.structs import replace
+from ours import names
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.messages import Bar, Instrument, Message
 from pynelive.bus.publisher import Publisher

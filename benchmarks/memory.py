@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import median
 
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
-from harness import ROOT, Row, call, folder, own_mb, together
+from figures import Row
+from harness import ROOT, call, folder, own_mb, together
 from pynelive.bus.actor import ROLES, Role
 from pynelive.bus.topology import load
 

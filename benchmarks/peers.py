@@ -10,8 +10,9 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from bar_path import ours
-from harness import Figures, Row, call, compare, folder, rounds, server, together, until, verify
+import ours
+from figures import Figures, Row, compare, rounds
+from harness import call, folder, server, together, until, verify
 from peer_ends import (
     Ends,
     cryptofeed_publish,
@@ -86,7 +87,7 @@ def measure(count: int) -> list[Row]:
         "cryptofeed": missing("cryptofeed"), "nats": missing("nats", program="nats-server"),
         "jetstream": missing("nats", program="nats-server"), "redis": missing("redis", program="redis-server"),
     }  # fmt: skip
-    cases: dict[str, Callable[[], float]] = {"ours": lambda: ours(COUNT["ours"], 1, "tcp")}
+    cases: dict[str, Callable[[], float]] = {"ours": lambda: ours.rate(COUNT["ours"], 1, "tcp")}
     with ExitStack() as stack:
         at = stack.enter_context(folder())
         if not absent["cryptofeed"]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
-from bar_path import names, say
-from harness import Row, bars, call, checksum, compare, folder, own_mb, part, rounds, shown, together, verify
+from figures import Row, compare, part, rounds, shown
+from harness import bars, call, checksum, folder, own_mb, together, verify
+from ours import names, say
 from pynecore.core.ohlcv import OHLCVWriter
 from pynecore.types.ohlcv import OHLCV
 from pynelive.bus.messages import End

@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bar_path import STREAM, names, say
-from harness import Row, bar, call, checksum, compare, folder, part, rounds, together, verify
+from figures import Row, compare, part, rounds
+from harness import bar, call, checksum, folder, together, verify
+from ours import STREAM, names, say
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.messages import Message
 from pynelive.bus.publisher import Publisher

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import latency
-from bar_path import STREAM, our_receive, ours, reread, say
-from harness import Row, call, compare, folder, part, rounds, together, verify
+import ours
+from figures import Row, compare, part, rounds
+from harness import call, folder, together, verify
+from ours import STREAM, reread, say
 from pynelive.bus.discovery import announce_elsewhere
 from pynelive.bus.hosts import HostSpec, door_of
 from pynelive.bus.publisher import Publisher
@@ -89,7 +91,7 @@ def publish(place: str, count: int, frame: int) -> list[float]:
 
 def receive(place: str, count: int) -> Any:
     """As in P1, from the other host."""
-    return our_receive(_other_host(place), count)
+    return ours.receive(_other_host(place), count)
 
 
 def publish_paced(place: str, count: int, rate: int) -> int:
@@ -125,7 +127,7 @@ def secured_waits() -> list[float]:
 
 def measure(count: int) -> list[Row]:
     """P14."""
-    rates = rounds(count, {"secured": secured, "plain": partial(ours, COUNT, 64, "tcp")})
+    rates = rounds(count, {"secured": secured, "plain": partial(ours.rate, COUNT, 64, "tcp")})
     waits = rounds(count, {"secured": secured_waits, "plain": partial(latency.ours, RATE, "tcp")})
     sides, what = ("secured", "plain"), f"at {RATE:,} bars/s, 1 bar a frame, CURVE ÷ plain tcp"
     return [

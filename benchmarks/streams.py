@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from bar_path import timed
-from harness import Row, compare, part, rounds
+from figures import Row, compare, part, rounds
+from ours import timed
 
 TITLE = "Many streams"
 ABOUT = """
