@@ -27,28 +27,31 @@ class Out:
 
     def remember(self, messages: Iterable[Message]) -> tuple[int, int]:
         """Note what the messages say of the stream; the number of new closed bars in them, and the latest bar time."""
-        bars, time_ms = 0, 0
-        last_ms = self.last.time_ms if self.last is not None else 0
+        bars = 0
+        time_ms = self.last.time_ms if self.last is not None else 0
         for message in messages:
-            if type(message) is Bar:
-                bar = message
-            elif type(message) is Executed:
-                bar = message.bar
-            else:
-                self._remember_other(message)
-                continue
-            bar_ms = bar.time_ms
-            if bar_ms > time_ms:
-                time_ms = bar_ms
-            if bar.closed:
-                bars += not bar.revision
+            if type(message) is Bar and message.closed and message.time_ms >= time_ms:
+                time_ms = message.time_ms
+                self.last = message
                 self.ended = False
-                if bar_ms >= last_ms:
-                    self.last, last_ms = bar, bar_ms
+                bars += not message.revision
+            else:
+                new, latest_ms = self._remember_other(message)
+                bars += new
+                time_ms = max(time_ms, latest_ms)
         return bars, time_ms
 
-    def _remember_other(self, message: Message) -> None:
+    def _remember_other(self, message: Message) -> tuple[int, int]:
+        """Not the stream's next closed bar: the same two numbers of it."""
         if type(message) is State:
             self.state = message
         elif type(message) is End:
             self.ended = True
+        elif isinstance(message, Bar | Executed):
+            bar = message if isinstance(message, Bar) else message.bar
+            if bar.closed:
+                self.ended = False
+                if self.last is None or bar.time_ms >= self.last.time_ms:
+                    self.last = bar
+            return int(bar.closed and not bar.revision), bar.time_ms
+        return 0, 0
