@@ -80,7 +80,7 @@ class World:
         end = data.find(b"\0") + 1
         if data[:end] != wire.topic_of(STREAM) or len(data) < end + HEADER.size:
             return False
-        version, flags, count, epoch, seq, _ = HEADER.unpack_from(data, end)
+        version, flags, count, epoch, seq = wire.unpack_start(data, end)
         if version != VERSION or epoch != self.publisher.epoch:
             return False
         try:
@@ -96,7 +96,7 @@ class World:
         if data[:end] != wire.topic_of(STREAM) or len(data) < end + HEADER.size:
             return not reads(lambda: wire.decode_heads(wire.parse_frame(data).payload))
         cursor = self.link.cursors[STREAM]
-        version, flags, count, epoch, seq, _ = HEADER.unpack_from(data, end)
+        version, flags, count, epoch, seq = wire.unpack_start(data, end)
         if version == VERSION and epoch == cursor.epoch and seq == cursor.next and cursor.live:
             return not reads(lambda: fits(flags, count, wire.decode(data[end + HEADER.size :])) or None)
         return bool(version != VERSION)

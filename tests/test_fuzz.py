@@ -14,7 +14,7 @@ from support import make_bar, wait_until
 
 def frame(there: World, seq: int, count: int, payload: bytes, flags: int = 0) -> bytes:
     """A frame of the stream with any header."""
-    return wire.topic_of(STREAM) + HEADER.pack(VERSION, flags, count, there.publisher.epoch, seq, 0) + payload
+    return wire.topic_of(STREAM) + HEADER.pack(VERSION, flags, count, there.publisher.epoch, seq, 0, 0, 0, 0, 0) + payload
 
 
 async def test_mutated_frames_requests_replies_and_journals_are_counted_and_never_believed(tmp_path: Path) -> None:
