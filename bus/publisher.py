@@ -55,7 +55,6 @@ HEARTBEAT_S = 0.2
 FRAME_MESSAGES = 64
 _FULL_HEARTBEAT = 10
 _WINDOW = 16_384
-_BURST = 64
 
 
 class Publisher:
@@ -204,7 +203,7 @@ class Publisher:
         out.pending += messages
         out.forming = None
         if len(out.pending) >= FRAME_MESSAGES:
-            self._say([self._write(out)])
+            self._write(out)
         elif not out.waits:
             self._wait(out)
 
@@ -234,39 +233,28 @@ class Publisher:
     def flush(self) -> None:
         """Write and send all that waits, now."""
         waiting, self._waiting = self._waiting, []
-        frames: list[bytes] = []
         for out in waiting:
             out.waits = False
             if out.pending:
-                frames.append(self._write(out))
+                self._write(out)
             if out.forming is not None:
-                frames.append(self._hint(out, out.forming))
-            if len(frames) >= _BURST:
-                self._say(frames)
-                frames = []
-        if frames:
-            self._say(frames)
+                self._hint(out, out.forming)
 
-    def _say(self, frames: list[bytes]) -> None:
-        """Send what is in the journal, many frames at a time: ZeroMQ's thread is then woken once for all of them."""
-        if failpoints.ACTIVE:
-            failpoints.hit("publisher.between-journal-and-send")
-        for frame in frames:
-            self._send(frame)
-        if failpoints.ACTIVE:
-            failpoints.hit("publisher.after-send")
-
-    def _write(self, out: Out) -> bytes:
-        """Into the journal: the one place where a message becomes public; its frame, which may now be sent."""
+    def _write(self, out: Out) -> None:
+        """Into the journal, then on the socket: the one place where a message becomes public."""
         messages = out.pending
         bars, time_ms = out.remember(messages)
         said = self.journal.append(out.track, encode(messages), len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
-        return out.topic + said
+        if failpoints.ACTIVE:
+            failpoints.hit("publisher.between-journal-and-send")
+        self._send(out.topic + said)
+        if failpoints.ACTIVE:
+            failpoints.hit("publisher.after-send")
 
-    def _hint(self, out: Out, bar: Bar) -> bytes:
+    def _hint(self, out: Out, bar: Bar) -> None:
         out.forming = None
-        return out.topic + hint(1, self.journal.epoch, out.track.head, encode((bar,)))
+        self._send(out.topic + hint(1, self.journal.epoch, out.track.head, encode((bar,))))
 
     async def failed(self) -> None:
         """Return never, or raise what made publishing impossible (a full disk)."""

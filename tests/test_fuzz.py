@@ -14,7 +14,8 @@ from support import make_bar, wait_until
 
 def frame(there: World, seq: int, count: int, payload: bytes, flags: int = 0) -> bytes:
     """A frame of the stream with any header."""
-    return wire.topic_of(STREAM) + HEADER.pack(VERSION, flags, count, there.publisher.epoch, seq, 0, 0, 0, 0, 0) + payload
+    header = HEADER.pack(VERSION, flags, count, there.publisher.epoch, seq, 0, 0, 0, 0, 0)
+    return wire.topic_of(STREAM) + header + payload
 
 
 async def test_mutated_frames_requests_replies_and_journals_are_counted_and_never_believed(tmp_path: Path) -> None:
@@ -31,8 +32,8 @@ async def test_a_deep_message_is_malformed_and_no_more(tmp_path: Path) -> None:
     deep = b"\x91" * 100_000
     async with world(tmp_path, 1) as there:
         there.link._on_frame(frame(there, there.link.cursors[STREAM].next, 1, b"\x91\x92\xa3end" + deep))
-        there.publisher._on_request(b"asker", b"\x01\x92\xa4info" + deep)
-        there.link._asker._on_reply(b"\x01\x92\xa5acked" + deep)
+        there.publisher._on_request(b"asker", bytes((VERSION,)) + b"\x92\xa4info" + deep)
+        there.link._asker._on_reply(bytes((VERSION,)) + b"\x92\xa5acked" + deep)
 
         assert there.link.counts()["malformed"] == 2
         assert there.publisher.malformed == 1
