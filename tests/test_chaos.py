@@ -34,7 +34,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
         yield undisturbed(tmp_path_factory.mktemp("calm"), SEED, SMALL)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("group", GROUPS)
 def test_harm_leaves_no_trace(group: str, calm: Result, tmp_path: Path) -> None:
     """Recordings, plots and trades are the same bytes; readers and scripts have every message once and in order."""
@@ -48,7 +48,7 @@ def test_harm_leaves_no_trace(group: str, calm: Result, tmp_path: Path) -> None:
     assert not outcome, outcome.notes
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_retention_overtakes_everybody(calm: Result, tmp_path: Path) -> None:
     """Who has not got what the journal keeps no longer is told so, and completed by the history of the source."""
     proof = retention(tmp_path / "world", SEED, lambda size: calm, SMALL.bars, max_mb=0.06)

@@ -90,9 +90,8 @@ def joins(folder: Path, seed: int, calm: Calm, count: int = 1000) -> Proof:
             here.visit("chaos.visitors", "40", "3", f"{seed} {batch}")
             here.visited(at_most=2)
         outcome = here.judge(wanted)
-        visits = here.result().visits
-    given = [len(bars) for _, bars in visits]
-    return Proof(outcome, f"{len(visits)} joins, {sum(given):,} bars given, {given.count(0)} left before the first")
+        given = [len(bars) for _, bars in here.result().visits if bars]
+    return Proof(outcome, f"{count:,} joins, {sum(given):,} bars given; {count - len(given)} met no bar")
 
 
 def stall(folder: Path, seed: int, calm: Calm, seconds: float = 600) -> Proof:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -22,16 +23,18 @@ _PATIENCE_S = 30
 
 
 async def visit(bus: str, folder: Path, luck: Random, stay_s: float, pattern: str) -> None:
-    """One visit; nothing comes of it if the bus is not up then."""
+    """One visit: it is over after some time, but not before something has come, unless nothing comes at all."""
     stream, history, until_s = pattern or luck.choice(STREAMS), luck.choice(_HISTORIES), luck.uniform(0, stay_s)
     given: dict[str, list[Item]] = {}
     try:
         async with asyncio.timeout(until_s + _PATIENCE_S):
             await asyncio.sleep(luck.uniform(0, 0.3))
             async with listen(stream, start=Start(last=history), bus=bus, timeout_s=_PATIENCE_S) as messages:
-                async with asyncio.timeout(until_s):
-                    async for name, message in messages:
-                        given.setdefault(name, []).extend(items([message]))
+                until = time.monotonic() + until_s
+                async for name, message in messages:
+                    given.setdefault(name, []).extend(items([message]))
+                    if given[name] and time.monotonic() > until:
+                        break
     except (Fault, TimeoutError):
         pass
     for name, said in given.items():

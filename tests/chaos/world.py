@@ -1,8 +1,7 @@
 """The world: a bus of three producers, two recorders and two scripts, and two programs of somebody's own, all real.
 
-It is finite and always the same: a seed decides every bar. It ends only when it is let: a sink that the topology
-declares holds all streams open until ``finish`` is called, so that no fault can come too late. The faults are done
-while the bars come at a pace; ``finish`` then lets the rest come as fast as it can.
+It is finite and always the same: a seed decides every bar. A sink that the topology declares holds all streams open
+until ``finish``, so that no fault comes too late. The bars come at a pace; ``finish`` lets the rest come at once.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class Size:
     forming: int = 2
 
 
-def wait_for(happened: Callable[[], Any], what: str, timeout_s: float = 120) -> Any:
+def wait_for(happened: Callable[[], Any], what: str, timeout_s: float = 240) -> Any:
     """What it returns, as soon as that is true.
 
     :raises TimeoutError: it has not happened
@@ -143,8 +142,7 @@ class World(Bench):
         self.environment = {**os.environ, "CHAOS_DIR": str(self.orders), "PYTHONPATH": PYTHONPATH}
         self.disks: dict[str, Disk] = {}
         self.frail = PRODUCERS
-        """Whose journals may be damaged. Not those of the scripts as well: a script whose own journal is gone begins
-        anew with its source's, and where that is damaged too, it has not got the same bars."""
+        """Whose journals may be damaged: not the scripts' too, which without one begin anew with their source's."""
         self._readers = FOLLOWERS
         self._visits: list[subprocess.Popen[bytes]] = []
         self._followers: dict[str, subprocess.Popen[bytes]] = {}
@@ -220,10 +218,15 @@ class World(Bench):
         assert not failed, f"visitors have failed: {', '.join(failed)} in {self.folder / 'visits'}"
 
     def mend(self) -> None:
-        """What a person does who finds that an actor was given up."""
-        for name, view in self.ps().items():
-            if view["phase"] == "failed":
-                self.command("restart", name, "--bus", str(self.path))
+        """What a person does who finds that an actor was given up; until all of them go on."""
+        wait_for(self._mended, "every actor goes on")
+
+    def _mended(self) -> bool:
+        views = self.ps()
+        for name in (failed := [name for name, view in views.items() if view["phase"] == "failed"]):
+            self.command("restart", name, "--bus", str(self.path))
+        going = all(view["phase"] not in ("starting", "restarting") for view in views.values())
+        return bool(views) and going and not failed
 
     def actors(self) -> dict[str, int]:
         """The processes of the actors that live, by name."""
@@ -269,7 +272,8 @@ class World(Bench):
         wait_for(self._readers_done, f"every reader in {self.folder} has everything", 300)
         self.visited()
         (self.folder / "go").touch()
-        return self.supervisor.wait(120)
+        wait_for(lambda: self.supervisor.poll() is not None, "`up` has ended")  # type: ignore[union-attr]
+        return int(self.supervisor.returncode)
 
     def judge(self, calm: Result) -> Outcome:
         """Finish; how what is left behind differs from the undisturbed run."""
