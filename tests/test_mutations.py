@@ -157,7 +157,7 @@ async def late_connection(folder: Path, broken: bool) -> tuple[list[int], list[i
     publisher = await opened(run, heartbeat_s=60)
     late = f"ipc://{run.sockets}/late"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(link, "connect_sub", lambda endpoint: connect_sub(late))
+        patch.setattr(link, "connect_sub", lambda endpoint, curve: connect_sub(late))
         taken = Taken(run, [STREAM])
         await wait_until(lambda: any(c.settled or not broken for c in taken.subscriber.cursors))
         publisher.publish(STREAM, make_bar(0))
