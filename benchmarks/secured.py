@@ -66,7 +66,8 @@ def _free_ports() -> int:
             return port
 
 
-def _publisher(place: str) -> Publisher:
+def publisher(place: str) -> Publisher:
+    """A publisher with a door for the other host."""
     parsed = topology(place)
     door = door_of(parsed, parsed.producers[0])
     return Publisher(RunDir(Path(place) / "a"), "bench", {"sink": [STREAM]}, door=door)
@@ -81,9 +82,9 @@ def publish(place: str, count: int, frame: int) -> list[float]:
     """What ``say`` says."""
 
     async def main() -> list[float]:
-        publisher = _publisher(place)
-        said = await say(publisher, [STREAM], count, frame)
-        await publisher.close()
+        speaker = publisher(place)
+        said = await say(speaker, [STREAM], count, frame)
+        await speaker.close()
         return said
 
     return asyncio.run(main())
@@ -96,7 +97,7 @@ def receive(place: str, count: int) -> Any:
 
 def publish_paced(place: str, count: int, rate: int) -> int:
     """As in P4."""
-    asyncio.run(latency.paced(_publisher(place), count, rate))
+    asyncio.run(latency.paced(publisher(place), count, rate))
     return count
 
 
