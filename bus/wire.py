@@ -351,7 +351,7 @@ def decode_reply(data: bytes) -> Reply:
     except OtherVersion as other:
         try:
             return _refused.decode(memoryview(data)[1:])
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except _UNREADABLE:
             raise other from None
 
 
