@@ -108,7 +108,8 @@ class Repair:
             messages = cursor.unseen(messages[cursor.next - seq :])
         except Malformed as error:
             self._counters["malformed"] += 1
-            log.error("%s: messages %d to %d cannot be read: %s", cursor.stream, seq, seq + count - 1, error)
+            if count:  # of the journal; a frame that nobody can read must not fill the log
+                log.error("%s: messages %d to %d cannot be read: %s", cursor.stream, seq, seq + count - 1, error)
             messages = []
         cursor.next = seq + count
         cursor.head = max(cursor.head, cursor.next)
