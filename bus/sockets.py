@@ -213,14 +213,17 @@ def other_parts(socket: zmq.Socket[bytes]) -> list[bytes]:
 
 
 def _connect(socket: zmq.Socket[bytes], endpoint: str, curve: Curve | None) -> zmq.Socket[bytes]:
-    if curve is None:
-        refuse_remote(endpoint)
-    else:
-        _set(socket, _BETWEEN_HOSTS)
-        _set_keys(socket, curve)
-        _tcp(socket, endpoint)
     try:
+        if curve is None:
+            refuse_remote(endpoint)
+        else:
+            _set(socket, _BETWEEN_HOSTS)
+            _set_keys(socket, curve)
+            _tcp(socket, endpoint)
         socket.connect(endpoint)
+    except Fault:
+        socket.close()
+        raise
     except (zmq.ZMQError, UnicodeEncodeError) as error:
         socket.close()
         raise Fault(f"cannot connect to {endpoint}: {error}") from None
