@@ -15,6 +15,7 @@ import struct
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from time import time_ns
 
@@ -33,7 +34,7 @@ _LARGEST_SEGMENT = 64 << 20
 _TABLE = 0
 _UNSEALED = 2  # so many at the end a writer may still cut to their length: it begins the next one first
 _SEARCH = 1 << 20
-"""How far a whole record is looked for behind a damaged one."""
+"""A whole record behind a damaged one is looked for in so many bytes there, and in so many behind zeros."""
 _LENGTH = struct.Struct("<I")
 _table_decoder = msgspec.msgpack.Decoder(list[tuple[str, int, int, int, int, bytes]])
 
@@ -355,7 +356,17 @@ def delete(folder: Path) -> None:
 
 def _skip_damage(view: memoryview, at: int) -> int | None:
     """Where the next whole record stands behind damage; None at the end of what was written, or behind a torn tail."""
-    end = min(at + _SEARCH, len(view))
-    if bytes(view[at:end]).count(0) == end - at:
-        return None
-    return next((place for place in range(at + 1, end) if read_record(view, place)), None)
+    for begin in islice(_written(view, at), 2):
+        places = range(max(begin, at + 1), min(begin + _SEARCH, len(view)))
+        if (found := next((place for place in places if read_record(view, place)), None)) is not None:
+            return found
+    return None
+
+
+def _written(view: memoryview, at: int) -> Iterator[int]:
+    """Where the pieces begin in which anything stands but zeros."""
+    zeros = bytes(_SEARCH)
+    for begin in range(at, len(view), _SEARCH):
+        piece = bytes(view[begin : begin + _SEARCH])
+        if piece != zeros[: len(piece)]:
+            yield begin

@@ -224,6 +224,25 @@ def test_damage_over_several_records_loses_no_more_than_it_hit(tmp_path: Path) -
     again.close()
 
 
+def test_megabytes_of_zeros_are_not_the_end(tmp_path: Path) -> None:
+    """What stands behind them was sent: it is found, and its numbers are not given again."""
+    journal = Journal(tmp_path)
+    fill(journal, [("a", 1, 10), ("a", 1, 3 << 20), ("a", 1, 10)])
+    first, last = (journal.tracks["a"].places[entry] & 0xFFFFFFFF for entry in (1, 2))
+    path, epoch = journal.segments[-1].path, journal.epoch
+    assert last - first > 3 << 20
+    journal.close(clean=False)
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write(bytes(last - first))
+
+    again = Journal(tmp_path)
+
+    assert (again.damaged, again.tracks["a"].first, again.tracks["a"].head) == (1, 2, 3)
+    assert again.epoch > epoch
+    again.close()
+
+
 def test_everything_before_a_sync_is_brought_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many segments were begun since the last sync, it reaches all of them, and their folder."""
     journal = Journal(tmp_path, max_bytes=1 << 20)
