@@ -18,7 +18,7 @@ from .consumers import Consumers
 from .discovery import Claim
 from .disk import DiskWatch
 from .endpoints import clear
-from .errors import Fault
+from .errors import Fault, Hopeless
 from .hosts import Door
 from .journal import Journal, delete
 from .messages import Bar, Message
@@ -55,6 +55,9 @@ HEARTBEAT_S = 0.2
 FRAME_MESSAGES = 64
 _FULL_HEARTBEAT = 10
 _WINDOW = 16_384
+_MOST_MESSAGES = 2**16 - 1
+_LARGEST_PAYLOAD = 32 << 20
+"""In bytes: behind 16 MiB of other records it is still a reply that a subscriber takes."""
 
 
 class Publisher:
@@ -198,6 +201,7 @@ class Publisher:
         """Say something that must arrive; messages of one call stay together in one journal record.
 
         :raises Fault: the disk is full
+        :raises Hopeless: it is more than a frame holds, 65,535 messages or 32 MiB; what waits goes with it, unsaid
         """
         out = self.outs.get(stream) or self._out(stream)
         out.pending += messages
@@ -242,9 +246,14 @@ class Publisher:
 
     def _write(self, out: Out) -> None:
         """Into the journal, then on the socket: the one place where a message becomes public."""
-        messages = out.pending
+        messages, payload = out.pending, encode(out.pending)
+        if len(messages) > _MOST_MESSAGES or len(payload) > _LARGEST_PAYLOAD:
+            out.pending = []
+            size = f"{len(messages):,} messages, {len(payload) / 2**20:,.1f} MiB"
+            most = f"{_MOST_MESSAGES:,} and {_LARGEST_PAYLOAD >> 20} MiB"
+            raise Hopeless(f"{size} at once on {out.stream}: a frame holds {most}; publish fewer in one call")
         bars, time_ms = out.remember(messages)
-        said = self.journal.append(out.track, encode(messages), len(messages), bars, time_ms)
+        said = self.journal.append(out.track, payload, len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
         if failpoints.ACTIVE:
             failpoints.hit("publisher.between-journal-and-send")

@@ -9,9 +9,9 @@ import pytest
 import zmq
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.endpoints import refuse_remote
-from pynelive.bus.errors import Fault
+from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.messages import Bar, End, Instrument, State
-from pynelive.bus.publisher import Publisher
+from pynelive.bus.publisher import FRAME_MESSAGES, Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscriber import from_head
 from pynelive.bus.topology import JournalSpec
@@ -203,6 +203,21 @@ async def test_what_is_no_longer_kept_is_said_and_asked_of_the_history(tmp_path:
     assert taken.subscriber.counters()["truncated"] >= 1
     await taken.subscriber.close()
     await publisher.close()
+
+
+@pytest.mark.parametrize(("count", "size"), [(65_472, 0), (1, 32 << 20)])
+async def test_more_than_a_frame_holds_is_a_sentence(tmp_path: Path, count: int, size: int) -> None:
+    """Nobody could be given it: nothing of it is said, and what comes after it is."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        taken = Taken(run, [STREAM])
+        said = [State("live", 0, "x" * size)] * count + [make_bar(0)] * FRAME_MESSAGES
+        with pytest.raises(Hopeless, match=rf"{STREAM}: a frame holds 65,535 and 32 MiB"):
+            publisher.publish(STREAM, *said)
+        publisher.publish(STREAM, *(make_bar(number) for number in range(65_535)))
+        await wait_until(lambda: taken.closed()[-1:] == [65_534])
+        assert taken.closed() == list(range(65_535))
+        await taken.subscriber.close()
 
 
 async def test_declared_consumers_hold_back_a_source_without_a_clock(tmp_path: Path) -> None:

@@ -243,14 +243,14 @@ def _recorded(path: Path) -> list[int]:
 Scenario = Callable[[Path, bool], Awaitable[tuple[list[int], list[int]]]]
 
 SEND = "    self._send(out.topic + said)"
-APPEND = "self.journal.append(out.track, encode(messages), len(messages), bars, time_ms)"
+APPEND = "self.journal.append(out.track, payload, len(messages), bars, time_ms)"
 HEADER = "(VERSION, 0, len(messages), self.epoch, out.track.head, 0, time_ms, out.track.bars, out.track.number, bars)"
 
 
 def publish_before_journal(patch: pytest.MonkeyPatch) -> None:
     """What was said is forgotten by a kill."""
     patch.setattr(publishers, "pack_header", wire.pack_header, raising=False)
-    first = f"pack_header{HEADER} + encode(messages)\n{SEND}"
+    first = f"pack_header{HEADER} + payload\n{SEND}"
     mutate(patch, Publisher, "_write", (SEND, "    LATER"), (APPEND, first), ("LATER", APPEND))
 
 
