@@ -108,6 +108,7 @@ async def replies(world: World, count: int) -> None:
         sacrificed._asker._number = world.dice.randint(1, 5)
         sacrificed._asker.asked = world.dice.choice((wire.Info(), wire.Replay(1, {}), wire.History(3, STREAM, 5, 0)))
         sacrificed._asker._on_reply(data)
+        sacrificed.refused = ""
         if number % CROWD == 0:
             await asyncio.sleep(0)
     world.counts["replies"] += count
@@ -200,8 +201,9 @@ def _write_journal(folder: Path) -> tuple[dict[tuple[str, int], bytes], dict[str
         journal = Journal(folder)
         for number in range(8):
             stream = (STREAM, OTHER)[number % 2]
-            payload = wire.encode([make_bar(number), make_bar(number + 1)])
-            truth[stream, journal.append(journal.track(stream), payload, 2, 2, number)] = payload
+            track, payload = journal.track(stream), wire.encode([make_bar(number), make_bar(number + 1)])
+            truth[stream, track.head] = payload
+            journal.append(track, payload, 2, 2, number)
         heads, epoch = {name: track.head for name, track in journal.tracks.items()}, journal.epoch
         journal.segments[-1].seal()
         journal.close(clean=False)

@@ -13,6 +13,7 @@ from pynelive.bus import wire
 from pynelive.bus.link import Link
 from pynelive.bus.messages import Bar, Instrument, Message, State
 from pynelive.bus.publisher import Publisher
+from pynelive.bus.versions import Refused
 from pynelive.bus.wire import HEADER, LATEST, VERSION, Malformed, Start, encode_call, fits
 from support import STREAM, Taken, make_bar, run_dir, wait_until
 
@@ -73,7 +74,7 @@ class World:
             wire.Welcome("demo", "1", epoch, self.publisher.pub_endpoint, 1.0, [], {}, 1),
         ]  # fmt: skip
         assert journal.tracks
-        return [encode_call(call) for call in calls]
+        return [*map(encode_call, calls), b"\x01" + encode_call(Refused("demo", [1]))[1:]]
 
     def forged(self, data: bytes) -> bool:
         """Whether a reader must take it for a frame of this publisher that says something else than the truth."""
@@ -132,9 +133,11 @@ async def world(folder: Path, seed: int) -> AsyncIterator[World]:
     for stream in (STREAM, OTHER):
         publisher.publish(stream, Instrument(stream, "1"))
     takers = [Taken(run, [STREAM]), Taken(run, [STREAM])]
-    for taken in takers:
-        await wait_until(lambda taken=taken: taken.subscriber.ready() and bool(taken.messages))
-    yield World(publisher, takers[0], takers[1], seed)
-    for taken in takers:
-        await taken.subscriber.close()
-    await publisher.close()
+    try:
+        for taken in takers:
+            await wait_until(lambda taken=taken: taken.subscriber.ready() and bool(taken.messages))
+        yield World(publisher, takers[0], takers[1], seed)
+    finally:
+        for taken in takers:
+            await taken.subscriber.close()
+        await publisher.close()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
+from struct import calcsize
 
 from pynelive.bus.wire import HEADER
 
+FIELDS = list(pairwise(calcsize(HEADER.format[:end]) for end in range(1, len(HEADER.format) + 1)))
+"""Where each field of a header begins and ends."""
 NESTED = (b"\x91", b"\x81\xa1a", b"\xdd\x00\x00\x00\x01", b"\x92\xa4info")
 NUMBERS = [0, 1, 127, 128, 255, 2**15, 2**16 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
 ODD = [
@@ -79,15 +83,15 @@ class Mutator:
         return data[:other] + data[one:]
 
     def header(self, data: bytes) -> bytes:
-        """Another version, flag, count, epoch or seq behind the topic."""
+        """Another value in one of the fields behind the topic."""
         at = data.find(b"\0") + 1
         if len(data) < at + HEADER.size:
             return self.flip(data)
-        fields = list(HEADER.unpack_from(data, at))
-        field, most = self.dice.choice(((0, 8), (1, 8), (2, 16), (3, 64), (4, 64)))
-        near = fields[field] + self.dice.choice((-2, -1, 1, 2))
-        fields[field] = self.dice.choice((near, self.dice.choice(NUMBERS))) % (1 << most)
-        return data[:at] + HEADER.pack(*fields) + data[at + HEADER.size :]
+        begin, end = self.dice.choice(FIELDS)
+        field = data[at + begin : at + end]
+        near = int.from_bytes(field, "little") + self.dice.choice((-2, -1, 1, 2))
+        value = self.dice.choice((near, self.dice.choice(NUMBERS))) % 256 ** len(field)
+        return data[: at + begin] + value.to_bytes(len(field), "little") + data[at + end :]
 
     def wrong_type(self, data: bytes) -> bytes:
         """Another thing of msgpack, or the claim of a huge one, where a value stands."""

@@ -1,8 +1,10 @@
 """Hostile bytes at every socket and in every journal file: the short run of `fuzz.py`, and what it has found."""
 
 import asyncio
+import logging
 from pathlib import Path
 
+import pytest
 from fuzz import attack
 from fuzz_world import STREAM, World, world
 from pynelive.bus import wire
@@ -34,8 +36,9 @@ async def test_a_deep_message_is_malformed_and_no_more(tmp_path: Path) -> None:
         there.link._on_frame(frame(there, there.link.cursors[STREAM].next, 1, b"\x91\x92\xa3end" + deep))
         there.publisher._on_request(b"asker", bytes((VERSION,)) + b"\x92\xa4info" + deep)
         there.link._asker._on_reply(bytes((VERSION,)) + b"\x92\xa5acked" + deep)
+        there.link._asker._on_reply(bytes((VERSION - 1,)) + b"\x94\xa7refused\xa1x\x91\x01" + deep)
 
-        assert there.link.counts()["malformed"] == 2
+        assert there.link.counts()["malformed"] == 3
         assert there.publisher.malformed == 1
 
 
@@ -64,6 +67,38 @@ async def test_a_flag_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
         assert there.link.counts()["malformed"] == 3
         assert not any(isinstance(message, Bar) and message.closed for message in there.taken.messages[STREAM][5:])
+        for data in there.say():
+            there.link._on_frame(data)
+        await there.settle()
+
+
+async def test_a_flood_of_unreadable_frames_does_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of any version, for a stream that is live and for one that waits for its first bar: counted, said once."""
+    async with world(tmp_path, 1) as there:
+        cursor, payload = there.link.cursors[STREAM], b"\xc1" * 50
+        odd = [wire.topic_of(STREAM) + bytes((version,)) + payload for version in range(VERSION + 1, VERSION + 101)]
+        for missing in (0, 5):
+            cursor.missing = missing
+            there.link._repair.judge(cursor)
+            for flags in (0, LATEST):
+                for data in (*odd, *[frame(there, cursor.next, 0, payload, flags)] * 100):
+                    there.link._on_frame(data)
+        said = [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+        assert there.link.counts()["malformed"] >= 700
+        assert len(said) == 1
+        assert "speaks version" in said[0].getMessage()
+
+
+async def test_a_welcome_that_leads_astray_is_counted(tmp_path: Path) -> None:
+    """To another host, to no address at all: nothing is connected nor left open, and the true one is still followed."""
+    async with world(tmp_path, 1) as there:
+        for pub in ("tcp://10.0.0.1:5", "\x00", "ipc://", "pub"):
+            there.link._on_reply(wire.Welcome("demo", "2", there.publisher.epoch, pub, 1.0, [], {}, 1))
+
+        assert there.link.counts()["malformed"] == 4
         for data in there.say():
             there.link._on_frame(data)
         await there.settle()
