@@ -21,8 +21,12 @@ _LARGEST_REPLY = 16 << 20
 def answer_info(publisher: Publisher, request: Info) -> Welcome:
     """Everything that somebody must know before he subscribes."""
     readers, outs = publisher.readers, publisher.outs.values()
-    streams = [_stream_info(out, readers.get(out.topic, 0)) for out in outs if out.track.head]
-    lags = publisher.consumers.lags(publisher.heads())
+    prefixes = [topic for topic in readers if topic.startswith(b"b1/") and topic[-1:] != b"\0"]
+    streams = []
+    for out in outs:
+        if out.track.head:
+            wide = sum(readers[prefix] for prefix in prefixes if out.topic.startswith(prefix))
+            streams.append(_stream_info(out, readers.get(out.topic, 0) + wide))
     return Welcome(
         publisher.name,
         str(wire.VERSION),
@@ -30,7 +34,7 @@ def answer_info(publisher: Publisher, request: Info) -> Welcome:
         publisher.pub_endpoint,
         publisher.heartbeat_s,
         streams,
-        lags,
+        publisher.lags(),
         publisher.subscribers,
         publisher.peers.listed() if request.peers else [],
         publisher.door.pub if publisher.door else "",

@@ -294,6 +294,11 @@ class Journal:
     # --- reading --------------------------------------------------------------------------------------------------
 
     @property
+    def end(self) -> tuple[int, int]:
+        """Where the next record goes: the number of the segment, and the byte in it."""
+        return self._last.number, self._last.end
+
+    @property
     def size(self) -> int:
         """Bytes on disk."""
         return sum(segment.size for segment in self.segments)

@@ -42,6 +42,7 @@ from .wire import (
     heartbeat_topic,
     join_topic,
     parse_frame,
+    topics_from,
     unpack_start,
 )
 
@@ -64,6 +65,7 @@ class Link:
         self.refused = ""
         """Why this publisher cannot be followed: it is of another version."""
         self._taker = taker
+        self._prefixes = tuple(map(topics_from, taker.prefixes))
         self._by_topic: dict[bytes, Cursor] = {}
         """By topic, without the zero byte that ends it."""
         self._sub: Reader | None = None
@@ -241,12 +243,15 @@ class Link:
         self._pub_endpoint = pub
         self._by_topic.clear()
         subscribe(self._sub_socket, heartbeat_topic(self.name))
+        for prefix in self._prefixes:
+            subscribe(self._sub_socket, prefix)
         for cursor in self.cursors.values():
             self._subscribe(cursor)
 
     def _subscribe(self, cursor: Cursor) -> None:
         self._by_topic[cursor.topic[:-1]] = cursor
-        subscribe(self._sub_socket, cursor.topic)
+        if not cursor.topic.startswith(self._prefixes):
+            subscribe(self._sub_socket, cursor.topic)
 
     def _prove_subscriptions(self) -> None:
         if self._join:
@@ -330,9 +335,11 @@ class Link:
             self._take_heads({cursor.stream: seq + count})
 
     def _on_other(self, data: bytes) -> None:
-        """A heartbeat, the answer to a join, or rubbish."""
+        """A heartbeat, the answer to a join, a stream that is new (a heartbeat will say so), or rubbish."""
         try:
             frame = parse_frame(data)
+            if frame.topic.startswith(self._prefixes):
+                return
             heads = decode_heads(frame.payload)
         except Malformed as error:
             self.counters["malformed"] += 1

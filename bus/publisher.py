@@ -87,7 +87,7 @@ class Publisher:
         self.consumers = Consumers(consumers or {})
         self.outs: dict[str, Out] = {}
         self.readers: dict[bytes, int] = {}
-        """How many subscribe to a topic."""
+        """How many subscribe to a topic, or to all that begin so."""
         self.malformed = 0
         self.peers = Peers()
         self.disk = DiskWatch(name)
@@ -98,8 +98,11 @@ class Publisher:
         self._transport = transport
         self._waiting: list[Out] = []
         self._scheduled = False
+        self._moved: set[Out] = set()
+        """What has said something that is not counted yet."""
+        self._news: dict[str, int] = {}
+        """The heads that the next heartbeat says."""
         self._beats = 0
-        self._said: dict[str, int] = {}
         self._timers: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None]
 
@@ -118,7 +121,9 @@ class Publisher:
         if self.journal.tracks and not usable(self.journal):
             self.journal.restart()
         for track in self.journal.tracks.values():
-            self._recover(self._out(track.name))
+            out = self._out(track.name)
+            self._recover(out)
+            self._moved.add(out)
         self._pub = bind_pub(own_endpoint(self._run.sockets, f"{self.name}.pub", self._transport))
         self._router = bind_router(own_endpoint(self._run.sockets, f"{self.name}.ctl", self._transport))
         self._send = sender(self._pub)
@@ -255,6 +260,7 @@ class Publisher:
         bars, time_ms = out.remember(messages)
         said = self.journal.append(out.track, payload, len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
+        self._moved.add(out)
         if failpoints.ACTIVE:
             failpoints.hit("publisher.between-journal-and-send")
         self._send(out.topic + said)
@@ -272,20 +278,42 @@ class Publisher:
     # --- pace and end ---------------------------------------------------------------------------------------------
 
     def heads(self) -> dict[str, int]:
-        """By stream the seq that comes next."""
+        """By stream the seq that comes next, what waits included."""
         return {stream: out.track.head + len(out.pending) for stream, out in self.outs.items()}
+
+    def _written(self) -> dict[str, int]:
+        return {stream: out.track.head for stream, out in self.outs.items()}
+
+    def _count(self) -> None:
+        """Take note of the streams that have said something: whoever asks for a sum need not look at all of them."""
+        moved, self._moved = self._moved, set()
+        heads = {out.stream: out.track.head for out in moved}
+        self._news |= heads
+        self.consumers.said(heads)
+
+    def outstanding(self) -> int:
+        """How much of what was said the declared consumers have not got yet, in messages."""
+        self._count()
+        return self.consumers.outstanding
+
+    def lags(self) -> dict[str, int]:
+        """The same by consumer."""
+        self._count()
+        return self.consumers.lags()
 
     async def room(self) -> None:
         """Wait until the declared consumers are near enough for more; sources without a clock ask before each step."""
         window = max(min(_WINDOW, int(self._spec.max_mb * 1024)), FRAME_MESSAGES)
-        while self.consumers.outstanding(self.heads()) > window:
+        if len(self._waiting) * FRAME_MESSAGES > window:
+            self.flush()  # what waits is not counted
+        while self.outstanding() > window:
             self.flush()
             await self.consumers.moved()
 
     async def drained(self) -> None:
         """Wait until every declared consumer has everything."""
         self.flush()
-        while self.consumers.outstanding(self.heads()):
+        while self.outstanding():
             await self.consumers.moved()
 
     # --- hearing --------------------------------------------------------------------------------------------------
@@ -297,7 +325,7 @@ class Publisher:
         elif topic.startswith((b"hb/", b"b1/")):
             self._count_reader(topic, 1 if subscribed else -1)
         elif subscribed and topic.startswith(b"j/"):
-            self._send_heads(topic, {stream: out.track.head for stream, out in self.outs.items()})
+            self._send_heads(topic, self._written())
 
     def _count_reader(self, topic: bytes, change: int) -> None:
         count = self.readers.pop(topic, 0) + change
@@ -329,11 +357,9 @@ class Publisher:
         self._requests.poke()
 
     def _on_ack(self, asker: bytes, ack: Ack) -> None:
-        heads = self.heads()
-        if any(not 0 <= seq <= heads.get(stream, 0) for stream, seq in ack.durable.items()):
-            self.malformed += ack.epoch == self.journal.epoch
-        elif ack.epoch == self.journal.epoch:
-            self.consumers.acknowledge(ack.consumer, ack.durable)
+        if ack.epoch == self.journal.epoch:
+            self._count()
+            self.malformed += not self.consumers.acknowledge(ack.consumer, ack.durable)
         if ack.final:
             self._reply(asker, Acked(self.journal.epoch))
 
@@ -344,12 +370,12 @@ class Publisher:
         topic = heartbeat_topic(self.name)
         while True:
             await asyncio.sleep(self.heartbeat_s)
-            heads = {stream: out.track.head for stream, out in self.outs.items()}
+            self._count()
             self._beats += 1
-            news = heads if self._beats % _FULL_HEARTBEAT == 0 else dict(heads.items() - self._said.items())
-            self._said = heads
+            full = self._beats % _FULL_HEARTBEAT == 0
+            news, self._news = self._written() if full else self._news, {}
             self._send_heads(topic, news)
-            if news is heads:
+            if full:
                 self.disk.look(self.journal)
             if self.journal.trim(self.consumers.durable()):
                 log.warning(
@@ -364,10 +390,9 @@ class Publisher:
 
     async def _sync(self) -> None:
         """Bring the journal to disk now and then, away from the loop: it bounds what a power loss takes."""
-        synced = 0
+        synced = None
         while True:
             await asyncio.sleep(self._spec.sync_ms / 1000)
-            written = sum(out.track.head for out in self.outs.values())
-            if written != synced:
+            if (written := self.journal.end) != synced:
                 synced = written
                 await self._loop.run_in_executor(self._disk, self.journal.sync())

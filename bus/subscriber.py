@@ -33,7 +33,10 @@ Place = tuple[int, int]
 
 _TICK_S = 0.05
 _REMIND_TICKS = 20
+_REMIND_ALL_TICKS = 200
 _ACK_S = 0.002
+_STREAMS_AN_ACK = 1024
+"""More go in several: a publisher takes no request of more than 256 KiB, and lets go of who sends one."""
 _FILE_TIME_NS = 1_000_000_000
 """Within this time of a change the folder may change again without another file time."""
 
@@ -77,10 +80,12 @@ class Subscriber:
         self._run = run
         self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern and "?" not in pattern)
         self._patterns = tuple(pattern for pattern in patterns if pattern not in self._exact)
+        self.prefixes = tuple(p[:-1] for p in self._patterns if p.find("*") == len(p) - 1 and "?" not in p)
         self._consumer = consumer
         self._name = consumer or name or program()
         self._durable: dict[str, Place] = {}
         self._news: dict[str, Place] = {}
+        self._recent: dict[str, Place] = {}
         self._paused = False
         self._looked = 0
         self._actors = run.actors
@@ -156,14 +161,19 @@ class Subscriber:
     def _send_news(self) -> None:
         news, self._news = self._news, {}
         self._durable |= news
+        self._recent |= news
         for link in self.links.values():
             self._send_acks(link, news)
 
     def _send_acks(self, link: Link, durable: dict[str, Place], final: bool = False) -> None:
+        if not self._consumer:
+            return
         places = ((stream, durable[stream]) for stream in link.cursors.keys() & durable.keys())
-        mine = {stream: seq for stream, (epoch, seq) in places if epoch == link.epoch}
-        if self._consumer and (mine or final):
-            link.ack(self._consumer, mine, final)
+        mine = [(stream, seq) for stream, (epoch, seq) in places if epoch == link.epoch]
+        for at in range(0, len(mine), _STREAMS_AN_ACK):
+            link.ack(self._consumer, dict(mine[at : at + _STREAMS_AN_ACK]))
+        if final:
+            link.ack(self._consumer, {}, final)
 
     def greeted(self, publisher: str) -> None:
         """A publisher is new, or back: it does not know what is durable here."""
@@ -192,11 +202,14 @@ class Subscriber:
         while True:
             self._look()
             ticks += 1
+            remind = ticks % _REMIND_TICKS == 0
             for link in self.links.values():
                 link.tick()
-                if ticks % _REMIND_TICKS == 0:
-                    self._send_acks(link, self._durable)  # one that got lost would hold up a replay
+                if remind:  # an ack that got lost would hold up a replay
+                    self._send_acks(link, self._recent if ticks % _REMIND_ALL_TICKS else self._durable)
                     link.report(self._name)
+            if remind:
+                self._recent.clear()
             await asyncio.sleep(_TICK_S)
 
     def _look(self) -> None:

@@ -17,6 +17,10 @@ class Taker(Protocol):
         """Whether this stream is subscribed to."""
 
     @property
+    def prefixes(self) -> tuple[str, ...]:
+        """All streams that begin with one of these are wanted: one subscription each."""
+
+    @property
     def begin(self) -> Callable[[Cursor], Awaitable[Start]]:
         """Says where to begin in a stream that is seen for the first time."""
 

@@ -72,7 +72,12 @@ class OtherVersion(Malformed):
 
 def topic_of(stream: str) -> bytes:
     """The topic of a stream: ``b1/`` and its name with ``%`` and ``/`` escaped, ended by a zero byte."""
-    return b"b1/" + stream.replace("%", "%25").replace("/", "%2F").encode() + b"\0"
+    return topics_from(stream) + b"\0"
+
+
+def topics_from(prefix: str) -> bytes:
+    """What the topics of all streams have in common whose names begin so."""
+    return b"b1/" + prefix.replace("%", "%25").replace("/", "%2F").encode()
 
 
 def heartbeat_topic(publisher: str) -> bytes:
