@@ -93,6 +93,7 @@ class Peers:
 
     def __init__(self) -> None:
         self._peers: dict[tuple[str, int, int], tuple[float, Peer]] = {}
+        """When each has reported, and what; the latest last."""
 
     def take(self, report: Report, epoch: int, tracks: Mapping[str, Track]) -> None:
         """Note a report.
@@ -102,12 +103,11 @@ class Peers:
         """
         host = _shown(report.host)
         key = host, report.pid, report.number
-        if key not in self._peers and len(self._peers) >= MOST_PEERS:
-            self._expire()
-            if len(self._peers) >= MOST_PEERS:
-                return
+        self._expire()
+        if self._peers.pop(key, None) is None and len(self._peers) >= MOST_PEERS:
+            return
         nexts = report.nexts.items() if report.epoch == epoch else ()
-        behind = sum(max(tracks[stream].head - seq, 0) for stream, seq in nexts if stream in tracks)
+        behind = sum(max(tracks[stream].head - max(seq, 0), 0) for stream, seq in nexts if stream in tracks)
         peer = Peer(
             _shown(report.name), host, report.pid, report.streams, max(behind, report.lag), report.gaps, report.repairs,
             report.duplicates, report.malformed, report.truncated, report.timeouts,
@@ -121,7 +121,8 @@ class Peers:
 
     def _expire(self) -> None:
         earliest = time.monotonic() - EXPIRES_S
-        self._peers = {key: kept for key, kept in self._peers.items() if kept[0] >= earliest}
+        while self._peers and self._peers[oldest := next(iter(self._peers))][0] < earliest:
+            del self._peers[oldest]
 
 
 def _shown(name: str) -> str:

@@ -101,6 +101,8 @@ def test_a_flood_of_reports_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(peer.name, peer.lag) for peer in peers.listed()] == [("good", 1)]
     peers.take(replace(good, nexts={"a": 0}, epoch=6, number=2), 7, tracks)
     assert sorted(peer.lag for peer in peers.listed()) == [0, 1]
+    peers.take(replace(good, nexts={"a": -(2**63)}), 7, tracks)  # a sum of such would be no number of a reply
+    assert sorted(peer.lag for peer in peers.listed()) == [0, 10]
 
 
 async def test_streams_shows_a_line_a_subscriber(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
