@@ -46,15 +46,19 @@ class Asker:
     """The DEALER of a link.
 
     :param control: the publisher's ROUTER
+    :param name: the publisher's; where another one listens by now nobody has answered
     :param answered: gets every reply that fits what was asked, every ``Acked``, and a ``Refused``
     :param curve: the keys, if the publisher is on another host
     """
 
-    def __init__(self, control: str, answered: Callable[[Reply], None], curve: Curve | None = None) -> None:
+    def __init__(
+        self, control: str, name: str, answered: Callable[[Reply], None], curve: Curve | None = None
+    ) -> None:
         self.malformed = 0
         self.timeouts = 0
         self.asked: Request | None = None
         """The question that is open, or was answered last."""
+        self._name = name
         self._answered = answered
         self._deadline = 0.0
         self._number = 0
@@ -120,6 +124,8 @@ class Asker:
                 return
             if isinstance(reply, Replayed | Bars | Names) and reply.request != self._number:
                 return
+            if isinstance(reply, Welcome) and reply.publisher != self._name:
+                return
             self._deadline = 0.0
         self._answered(reply)
 
@@ -134,7 +140,7 @@ class Questions:
         self._name = name
         self._alive = alive
         self._answer: asyncio.Future[Reply] | None = None
-        self._asker = Asker(control, self._on_answer)
+        self._asker = Asker(control, name, self._on_answer)
 
     async def ask(self, question: Callable[[int], Request]) -> Reply:
         """The answer to a question, which is made with its number.

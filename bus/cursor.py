@@ -116,7 +116,7 @@ class Cursor:
         for message in messages:
             if type(message) is Bar:
                 self.last = message
-                if message.closed:
+                if message.closed and message.time_ms > self.time_ms:  # else a revision, or it is late
                     self.time_ms = message.time_ms
             else:
                 self._note_other(message)
@@ -125,7 +125,7 @@ class Cursor:
         if type(message) is Executed:
             self.last = message.bar
             if message.bar.closed:
-                self.time_ms = message.bar.time_ms
+                self.time_ms = max(message.bar.time_ms, self.time_ms)
         elif type(message) is State:
             self.state = message.state
         elif type(message) is End:

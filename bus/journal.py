@@ -318,8 +318,13 @@ class Journal:
         return read_mark(self._by_number[place >> 32].view, place & 0xFFFFFFFF)
 
     def raw_from(self, track: Track, entry: int, max_bytes: int) -> tuple[list[memoryview], int]:
-        """Whole records of a stream from an entry on, about ``max_bytes`` of them as they stand; and the next entry."""
+        """Whole records of a stream from an entry on, about ``max_bytes`` of them as they stand; and the next entry.
+
+        :raises Fault: the first one was damaged after it was indexed: whoever gets it asks for it again and again
+        """
         parts: list[memoryview] = []
+        if entry < len(track.places):
+            self.record_at(track.places[entry])
         while entry < len(track.places) and max_bytes > 0:
             place = track.places[entry]
             segment = self._by_number[place >> 32]

@@ -82,8 +82,8 @@ class Link:
         self._warned = False
         self._reporter = Reporter()
         self._curve = connecting_keys(announcement.client_key, announcement.server_key)
-        self._asker = Asker(announcement.control, self._on_reply, self._curve)
-        self._historian = Asker(announcement.control, self._on_reply, self._curve)
+        self._asker = Asker(announcement.control, self.name, self._on_reply, self._curve)
+        self._historian = Asker(announcement.control, self.name, self._on_reply, self._curve)
         self._repair = Repair(self._asker, self._historian, taker, self.cursors, self.counters)
         self.greet()
 
@@ -311,8 +311,8 @@ class Link:
             cursor.next = seq = seq + count
             if seq > cursor.head:
                 cursor.head = seq
-        if cursor.known_ms and not (messages := cursor.unseen(messages)):
-            return  # after another epoch the publisher says again what it had lost, and these were delivered before
+        if cursor.known_ms:  # after another epoch the publisher says again what it had lost
+            messages = cursor.unseen(messages)
         cursor.note(messages)
         self._taker.deliver(cursor, messages)
 

@@ -341,7 +341,7 @@ class Publisher:
                 self._reply(asker, Refused(self.name, [VERSION]))
             return
         if type(request) is Replay:
-            self._reply(asker, answer_replay(self.journal, request))
+            self._replay(asker, request)
         elif type(request) is Info:
             self._end_of_turn()  # a stream that is told has said its instrument
             self._reply(asker, answer_info(self, request))
@@ -351,6 +351,12 @@ class Publisher:
             self.peers.take(request, self.journal.epoch, self.journal.tracks)
         elif isinstance(request, History | Fetch | Symbols):
             self._desk.take(asker, request)
+
+    def _replay(self, asker: bytes, request: Replay) -> None:
+        try:
+            self._reply(asker, answer_replay(self.journal, request))
+        except Fault as fault:  # it was damaged on the disk: the next start leaves out what cannot be read
+            self._fail(fault)
 
     def _reply(self, asker: bytes, reply: Reply) -> None:
         answer(self._router, asker, encode_call(reply))

@@ -98,6 +98,7 @@ class Repair:
             cursor.missing = span.missing if cursor.instrument else 0
             cursor.start = None
             cursor.next = span.start
+            self._taker.deliver(cursor, [])
 
     def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview) -> None:
         """Deliver what is new of ``count`` messages that begin at ``seq``."""
@@ -113,8 +114,7 @@ class Repair:
             messages = []
         cursor.next = seq + count
         cursor.head = max(cursor.head, cursor.next)
-        if messages:
-            self._hand_over(cursor, messages)
+        self._hand_over(cursor, messages)
         self.judge(cursor)
 
     def _hand_over(self, cursor: Cursor, messages: list[Message]) -> None:

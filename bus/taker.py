@@ -32,7 +32,11 @@ class Taker(Protocol):
 
     @property
     def deliver(self) -> Callable[[Cursor, list[Message]], None]:
-        """Takes messages: in order, each once; a forming bar comes alone."""
+        """Takes messages: in order, each once; a forming bar comes alone.
+
+        None at all if those before ``cursor.next`` are not wanted, or came under an earlier epoch: their publisher
+        has to hear that too.
+        """
 
     @property
     def older(self) -> Callable[[Cursor, list[Message]], None]:

@@ -68,7 +68,7 @@ class RunnerFeed:
         self._warm = self._bars = self._last_ms = self._live_from = 0
         self._resume: Executed | None = None
         self._published = ""
-        self._waiting: deque[tuple[Cursor, Message, int, bool]] = deque()
+        self._waiting: deque[tuple[Cursor, Message | None, int, bool]] = deque()
         self._wake = asyncio.Event()
         self._fault: Fault | None = None
         self._cursors: tuple[Cursor, ...] = ()
@@ -220,6 +220,8 @@ class RunnerFeed:
                 self._execute(cursor, message, next_seq, False)
             else:
                 self._waiting.append((cursor, message, next_seq, False))
+        if not messages:  # they were executed under an earlier epoch
+            self._waiting.append((cursor, None, cursor.next, False))
         self._wake.set()
         if len(self._waiting) > _FULL:
             self._subscriber.pause(True)
@@ -241,7 +243,7 @@ class RunnerFeed:
         if self._fault:
             raise self._fault
 
-    def _execute(self, cursor: Cursor, message: Message, next_seq: int, older: bool) -> None:
+    def _execute(self, cursor: Cursor, message: Message | None, next_seq: int, older: bool) -> None:
         if self._fault or self._ended or self._broken:
             return
         self._broken = True  # stays so if something unexpected is raised: nothing may be executed behind a hole

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import zmq
+from pynelive.bus import segments
 from pynelive.bus.cursor import Cursor
+from pynelive.bus.discovery import publishers
 from pynelive.bus.endpoints import refuse_remote
 from pynelive.bus.errors import Fault, Hopeless
+from pynelive.bus.journal import delete
 from pynelive.bus.messages import Bar, End, Instrument, State
 from pynelive.bus.publisher import FRAME_MESSAGES, Publisher
 from pynelive.bus.rundir import RunDir
@@ -371,3 +374,65 @@ async def test_a_quiet_stream_that_was_trimmed_away_is_asked_of_the_history(tmp_
     assert asked == 3
     await taken.subscriber.close()
     await publisher.close()
+
+
+async def test_a_correction_does_not_set_a_reader_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revision of an old bar is the last that came before the machine went down: no bar after it comes again."""
+    run = run_dir(tmp_path)
+    taken = Taken(run, [STREAM])
+    monkeypatch.setattr(segments, "boot_id", lambda: bytes(16))
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(1, 101)), make_bar(50, revision=1))
+        await wait_until(lambda: any(isinstance(m, Bar) and m.revision for m in taken.messages.get(STREAM, [])))
+        monkeypatch.setattr(publisher.journal.segments[-1], "seal", lambda clean: None)
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, make_bar(101))
+        await wait_until(lambda: taken.closed()[-1:] == [101])
+    assert taken.closed() == list(range(1, 102))
+    await taken.subscriber.close()
+
+
+async def test_what_is_known_already_is_acknowledged(tmp_path: Path) -> None:
+    """Under a new epoch a source without a clock says again more than it may be ahead: nobody waits for anybody."""
+    run = run_dir(tmp_path)
+    taken = Taken(run, [STREAM], consumer="recorder", acks=True)
+    for bars in (200, 210):
+        spec = JournalSpec(max_mb=0.0625)  # so that the source may be 64 messages ahead
+        async with publishing(run, consumers={"recorder": [STREAM]}, journal=spec) as publisher:
+            for number in range(bars):
+                await asyncio.wait_for(publisher.room(), 60)
+                publisher.publish(STREAM, make_bar(number))
+            await asyncio.wait_for(publisher.drained(), 60)
+            folder = publisher.journal.folder
+        delete(folder)
+    assert taken.closed() == list(range(210))
+    await taken.subscriber.close()
+
+
+async def test_another_publisher_at_a_known_address_is_not_taken_for_it(tmp_path: Path) -> None:
+    """Ports have moved on, and this host has not heard of it yet: the streams come once, under their own publisher."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher, publishing(run, "other") as other:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        address = publishers(run)["demo"].control
+        other._claim.announce(address, other.epoch)
+        taken = Taken(run, [STREAM])
+        await wait_until(lambda: taken.subscriber.counters().get("timeouts", 0) > 0)
+        await wait_until(lambda: taken.closed()[-1:] == [9])
+        assert taken.closed() == list(range(10))
+        assert not taken.subscriber.links["other"].cursors
+        await taken.subscriber.close()
+
+
+async def test_damage_on_the_disk_of_a_publisher_that_is_up_is_said(tmp_path: Path) -> None:
+    """Who asks for the record must not get the same bytes for ever: the publisher ends, to start again without it."""
+    run = run_dir(tmp_path)
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        publisher.flush()
+        segment = publisher.journal.segments[-1]
+        segment.view[segment.end - 1] ^= 1
+        taken = Taken(run, [STREAM])
+        with pytest.raises(Fault, match="was changed on disk at byte"):
+            await asyncio.wait_for(publisher.failed(), 60)
+        await taken.subscriber.close()
