@@ -147,12 +147,20 @@ class Supervisor:
             self._children[spec.name].launch(self._forgotten)
 
     def _expect(self, consumer: str) -> None:
-        """The publishers of its streams have to wait for it: it is new, or starts again."""
+        """The publishers of its streams, and only they, have to wait for it: it is new, changed, or starts again."""
         self._forgotten.discard(consumer)
         for child in self._children.values():
-            published = self._published(child)
-            if streams := [name for name in published if consumer in self.topology.consumers(name)]:
-                child.command(f"expect {msgspec.json.encode([consumer, *streams]).decode()}")
+            streams = [name for name in self._published(child) if consumer in self.topology.consumers(name)]
+            expected = f"expect {msgspec.json.encode([consumer, *streams]).decode()}"
+            child.command(expected if streams else f"forget {consumer}")
+
+    def _expect_anew(self, before: Topology) -> None:
+        """Another topology: whoever left it is not waited for, and those of other hosts for what they read by now."""
+        for name in sorted({spec.name for spec in before.actors} - {spec.name for spec in self.topology.actors}):
+            self._forget(name)
+        for spec in self.topology.actors:
+            if spec.host != self._host:
+                self._expect(spec.name)
 
     def _forget(self, consumer: str) -> None:
         """No publisher has to wait for it any more, neither those that run nor those that will start."""
@@ -290,15 +298,14 @@ class Supervisor:
         async with self._changing:
             leaving = [self._children[name] for name in (*gone, *changed)]
             await _stop_each(leaving, time.monotonic() + GRACE_S)
-            self.topology = topology
+            before, self.topology = self.topology, topology
             announce_elsewhere(self.run_dir, topology, self._host)
             for child in leaving:
                 child.log.close()
                 del self._children[child.name]
-            for name in gone:
-                self._forget(name)
             for child in self._children.values():
                 child.topology = topology
+            self._expect_anew(before)
             self._start([new[name][0] for name in (*changed, *added)])
         marks = (("-", gone, "stopped"), ("~", changed, "restarted"), ("+", added, "started"))
         lines = [f"{mark} {name} {done}" for mark, names, done in marks for name in names]

@@ -470,6 +470,18 @@ def test_apply_restarts_whom_another_key_concerns(two: Topology) -> None:
     assert [spec.name for spec in new.actors if wiring(new, spec) != wiring(two, spec)] == ["demo"]
 
 
+def test_apply_waits_no_more_for_whom_another_host_has_lost(tmp_path: Path) -> None:
+    """A producer waits at its end for a recorder elsewhere that is never started; once it is out of the file it ends."""
+    tables = ACTORS.replace("SPEED", "0").split("[[runner]]")[0]
+    hosts = Hosts(tmp_path, tables, {"a": loopback(), "b": ""})
+    a = hosts.benches["a"]
+    with running(a, **hosts.environment("a")) as up:
+        wait_for(lambda: a.ps().get("demo", {}).get("phase") == "draining")
+        a.path.write_text(a.path.read_text().split("[[sink]]")[0])
+        subprocess.run([*COMMAND, "apply", str(a.path)], env={**os.environ, **hosts.environment("a")}, check=True)
+        assert a.end(up).code == 0
+
+
 # --- discovery --------------------------------------------------------------------------------------------------------
 
 
