@@ -46,8 +46,9 @@ def _stream_info(out: Out, subscribers: int) -> StreamInfo:
     opening = decode(track.opening)[0] if track.opening else None
     instrument = opening if isinstance(opening, Instrument) else None
     return StreamInfo(
-        out.stream, track.first, track.head, track.bars, instrument, out.last, out.state, out.ended, subscribers
-    )
+        out.stream, track.first, track.head, track.bars, instrument, out.last, out.state, out.ended, subscribers,
+        out.rate.now,
+    )  # fmt: skip
 
 
 def answer_replay(journal: Journal, request: Replay) -> Replayed:

@@ -241,7 +241,8 @@ class Child:
         silent = self._ready is not None and time.monotonic() - self._heard > SILENT_S
         if silent and self._process and self.phase not in (*OVER, "stalled"):
             self.phase = "stalled"
-            self._say(f"{self.name} lives but is silent since {SILENT_S:.0f} s: an endless loop in a script?")
+            loop = ": an endless loop in its script?" if self.role == "runner" else ""
+            self._say(f"{self.name} lives but is silent since {SILENT_S:.0f} s{loop}")
 
     async def _keep(self, forgotten: Iterable[str]) -> None:
         while True:
@@ -275,6 +276,8 @@ class Child:
             return await process.exited()
         finally:
             self._process = None
+            if self.status:
+                self.status.rate = self.status.memory_mb = 0.0  # of a process that is no more
 
     def _hear(self, line: str) -> None:
         try:

@@ -84,8 +84,9 @@ def _write(path: Path, announcement: Announcement) -> None:
 
 
 def announce_elsewhere(run: RunDir, topology: Topology, host: str) -> None:
-    """Write where this host reaches the publishers of the others, and remove those that are there no more."""
+    """Write which host this is and where it reaches the others' publishers; remove those that are there no more."""
     doors, key = doors_elsewhere(topology, host), str(secret_path(host))
+    run.host = host
     for name, door in doors.items():
         _write(run.actors / f"{name}.json", Announcement(name, door.control, server_key=door.key, client_key=key))
     for name, announcement in publishers(run).items():

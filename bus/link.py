@@ -126,6 +126,17 @@ class Link:
         return {**self.counters, "malformed": malformed, "timeouts": self._asker.timeouts}
 
     @property
+    def place(self) -> str:
+        """The publisher in words, with what tells where to look for it."""
+        where = f"on {self.announcement.control}" if self.announcement.remote else f"(pid {self.announcement.pid})"
+        return f"'{self.name}' {where}"
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the publisher has been asked in vain ever since."""
+        return self.welcome is None and not self.refused and self.silent
+
+    @property
     def silent(self) -> bool:
         """Whether the publisher has missed its heartbeats."""
         return time.monotonic() - self._heard > max(_SILENT_BEATS * self._heartbeat_s, PATIENCE_S)
@@ -145,14 +156,7 @@ class Link:
         if self.refused:
             return
         if self.silent is not self._away:
-            self._away = not self._away
-            where = f" on {self.announcement.control}" if self.announcement.remote else ""
-            state = "is silent; waiting for it to come back" if self._away else "is back"
-            log.warning("'%s'%s %s", self.name, where, state)
-            for cursor in self.cursors.values():
-                cursor.silent = self._away
-            if self._away and self.announcement.remote:
-                self.greet()  # ZeroMQ gives a connection up for good after an error in its encryption
+            self._turn()
         self._asker.tick()
         self._historian.tick()
         if self._join and time.monotonic() > self._join_deadline:
@@ -161,6 +165,19 @@ class Link:
             self._prove_subscriptions()
         self._catch_up()
 
+    def _turn(self) -> None:
+        """The publisher has fallen silent, or is heard again."""
+        self._away = not self._away
+        if self.unanswered:
+            log.warning("%s does not answer yet: it is asked on and on", self.place)
+        elif self.cursors:
+            state = "is silent now; waiting for it to come back" if self._away else "answers"
+            log.warning("%s %s", self.place, state)
+        for cursor in self.cursors.values():
+            cursor.silent = self._away
+        if self._away and self.announcement.remote:
+            self.greet()  # ZeroMQ gives a connection up for good after an error in its encryption
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def ack(self, consumer: str, durable: dict[str, int], final: bool = False) -> None:
@@ -168,10 +185,10 @@ class Link:
         if not self.refused:
             self._asker.say(Ack(consumer, self.epoch, durable, final))
 
-    def report(self, name: str) -> None:
+    def report(self, name: str, host: str) -> None:
         """Say who follows this publisher, and how that goes."""
         if self.cursors and not self.refused:
-            self._asker.say(self._reporter.report(name, self.epoch, self.cursors.values(), self.counts()))
+            self._asker.say(self._reporter.report(name, host, self.epoch, self.cursors.values(), self.counts()))
 
     def _catch_up(self) -> None:
         if not (self._join or self._paused) and self._pub_endpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .messages import Bar, End, Executed, Message, State
+from .status import Rate
 from .track import Track
 from .wire import topic_of
 
@@ -12,7 +13,7 @@ from .wire import topic_of
 class Out:
     """One stream on its way out: what waits to be written, and what was said last."""
 
-    __slots__ = ("ended", "forming", "last", "pending", "state", "stream", "topic", "track", "waits")
+    __slots__ = ("ended", "forming", "history", "last", "pending", "rate", "state", "stream", "topic", "track", "waits")
 
     def __init__(self, stream: str, track: Track) -> None:
         self.stream = stream
@@ -24,6 +25,9 @@ class Out:
         self.last: Bar | None = None
         self.state: State | None = None
         self.ended = False
+        self.history = 0
+        """Closed bars of a warm-up that were said, which count for no rate."""
+        self.rate = Rate()
 
     def remember(self, messages: Iterable[Message]) -> tuple[int, int]:
         """Note what the messages say of the stream; the number of new closed bars in them, and the latest bar time."""
@@ -50,6 +54,7 @@ class Out:
         elif isinstance(message, Bar | Executed):
             bar = message if isinstance(message, Bar) else message.bar
             if bar.closed:
+                self.history += isinstance(message, Executed) and message.history
                 self.ended = False
                 if self.last is None or bar.time_ms >= self.last.time_ms:
                     self.last = bar

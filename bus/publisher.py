@@ -383,6 +383,8 @@ class Publisher:
             self._send_heads(topic, news)
             if full:
                 self.disk.look(self.journal)
+                for out in self.outs.values():
+                    out.rate.of(out.track.bars - out.history)
             if self.journal.trim(self.consumers.durable()):
                 log.warning(
                     "%s: the journal reached its %g MB before every declared consumer had it; the oldest part is gone",

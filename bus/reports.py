@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -78,14 +77,15 @@ class Reporter:
 
     def __init__(self) -> None:
         self._number = next(_numbers)
-        self._host = socket.gethostname()
 
-    def report(self, name: str, epoch: int, cursors: Collection[Cursor], counts: Mapping[str, int]) -> Report:
+    def report(
+        self, name: str, host: str, epoch: int, cursors: Collection[Cursor], counts: Mapping[str, int]
+    ) -> Report:
         """How the link stands."""
         told = cursors if len(cursors) <= _MOST_STREAMS else nlargest(_MOST_STREAMS, cursors, key=attrgetter("lag"))
         nexts = {cursor.stream: cursor.next for cursor in told if cursor.next >= 0}  # less: it has not begun
         lag = sum(cursor.lag for cursor in cursors)
-        return Report(name, self._host, os.getpid(), self._number, epoch, nexts, len(cursors), lag, **counts)
+        return Report(name, host, os.getpid(), self._number, epoch, nexts, len(cursors), lag, **counts)
 
 
 class Peers:

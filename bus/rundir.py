@@ -72,6 +72,22 @@ class RunDir:
         return _private(_private(_runtime_dir()) / digest)
 
     @property
+    def host(self) -> str:
+        """Which host of the topology this machine is, as was said when the bus came up; empty if it has none."""
+        try:
+            return (self.root / "host").read_text()
+        except FileNotFoundError:
+            return ""
+
+    @host.setter
+    def host(self, name: str) -> None:
+        path = self.root / "host"
+        if name:
+            path.write_text(name)
+        else:
+            path.unlink(missing_ok=True)
+
+    @property
     def lock(self) -> Path:
         """Held while a supervisor is up here."""
         return self.root / "supervisor.lock"

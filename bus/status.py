@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
 ActorState = Literal["starting", "warming", "running", "draining", "quiet", "done", "failed"]
 """``warming`` reads history, ``draining`` waits for consumers or the disk after the last bar; ``quiet`` is a producer
 that was asked to say nothing new and whose consumers have all that it said."""
+
+
+RATE_S: Final = 60.0
+"""Over which a rate is taken."""
 
 
 class StreamStatus(Struct):
@@ -31,7 +35,7 @@ class StreamStatus(Struct):
 
 
 class Status(Struct):
-    """One actor's heartbeat. ``rate`` is closed bars a second; ``said`` the last signal, alert or fault.
+    """One actor's heartbeat. ``rate`` is closed bars a second, ``said`` the last signal, alert or fault.
 
     ``warning`` stays as long as what it says is so.
     """
@@ -51,14 +55,22 @@ class Status(Struct):
 
 
 class Rate:
-    """Closed bars a second, over the last few heartbeats."""
+    """Closed bars a second, over the last minute."""
 
     def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque(maxlen=8)
+        self.now = 0.0
+        self._begun = False
+        self._seen: deque[tuple[float, int]] = deque()
 
-    def of(self, bars: int) -> float:
-        """The rate now that so many bars have come in all."""
+    def of(self, bars: int, state: ActorState = "running") -> float:
+        """The rate now that so many bars have come in all; what an actor begins with is none that came."""
         now = time.monotonic()
+        if not self._begun:
+            self._seen.clear()
+            self._begun = state not in ("starting", "warming")
         self._seen.append((now, bars))
+        while now - self._seen[0][0] > RATE_S:
+            self._seen.popleft()
         then, before = self._seen[0]
-        return (bars - before) / (now - then) if now > then else 0.0
+        self.now = (bars - before) / (now - then) if now > then else 0.0
+        return self.now

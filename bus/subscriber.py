@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
@@ -19,6 +20,8 @@ from .messages import Message
 from .names import matches
 from .reports import program
 from .rundir import RunDir
+from .status import StreamStatus
+from .topology import Topology
 from .wire import Start
 
 log = logging.getLogger("pynelive")
@@ -198,7 +201,7 @@ class Subscriber:
     # --- publishers -----------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        ticks = 0
+        ticks, host = 0, self._run.host or socket.gethostname()
         while True:
             self._look()
             ticks += 1
@@ -207,7 +210,7 @@ class Subscriber:
                 link.tick()
                 if remind:  # an ack that got lost would hold up a replay
                     self._send_acks(link, self._recent if ticks % _REMIND_ALL_TICKS else self._durable)
-                    link.report(self._name)
+                    link.report(self._name, host)
             if remind:
                 self._recent.clear()
             await asyncio.sleep(_TICK_S)
@@ -246,9 +249,23 @@ class Subscriber:
                 require_up(self._run)
                 if refused := [link.refused for link in self.links.values() if link.refused]:
                     raise Fault(refused[0])
-                there = ", ".join(sorted(self.heard())[:8]) or "nothing yet"
-                raise Fault(f"nobody publishes {', '.join(missing)} on the bus '{self._run.bus}'; there is {there}")
+                raise Fault(self._nobody(missing))
             await asyncio.sleep(_TICK_S)
+
+    def _nobody(self, missing: list[str]) -> str:
+        """What is not published, as far as one can know, and what is."""
+        wanted, there = ", ".join(missing), ", ".join(sorted(self.heard())[:8]) or "nothing yet"
+        deaf = ", ".join(link.place for link in self.links.values() if not link.welcome)
+        if deaf:
+            return f"nobody who answers publishes {wanted} on the bus '{self._run.bus}', and {deaf} does not answer; " \
+                   f"there is {there}"
+        return f"nobody publishes {wanted} on the bus '{self._run.bus}'; there is {there}"
+
+    def unheard(self, topology: Topology) -> list[StreamStatus]:
+        """The actor's streams whose publishers have never answered, as the topology declares them."""
+        asked = {name for name, link in self.links.items() if link.unanswered}
+        declared = [stream for each in topology.actors if each.name in asked for stream in topology.published(each)]
+        return [StreamStatus(stream, state="never answered") for stream in declared if self.wanted(stream)]
 
     def _not_found(self) -> list[str]:
         found = [cursor.stream for cursor in self.cursors]

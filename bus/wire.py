@@ -246,7 +246,8 @@ class Ack(Struct, frozen=True, array_like=True, tag="ack"):
 class StreamInfo(Struct, frozen=True, array_like=True):
     """A stream of a publisher: its number, the seqs that are kept, its instrument and the last bar.
 
-    ``first`` is the earliest seq that can be replayed, ``head`` the seq that comes next.
+    ``first`` is the earliest seq that can be replayed, ``head`` the seq that comes next; ``rate`` is closed bars a
+    second of the last minute.
     """
 
     name: str
@@ -258,6 +259,7 @@ class StreamInfo(Struct, frozen=True, array_like=True):
     state: Message | None = None
     ended: bool = False
     subscribers: int = 0
+    rate: float = 0.0
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):

@@ -287,7 +287,7 @@ class Feed:
         counters = self._meters.all(self._lanes.values())
         counters |= self._publisher.counts()
         return Status(
-            self._spec.name, "producer", self._state, streams=streams, bars=bars, rate=self._rate.of(bars),
+            self._spec.name, "producer", self._state, streams=streams, bars=bars, rate=self._rate.of(bars, self._state),
             said=self._said, counters=counters, summary=self._summary,
             warning=self._publisher.disk.warning,
         )  # fmt: skip

@@ -360,10 +360,10 @@ class RunnerFeed:
                 c.shown,
             )
             for c in self._cursors or self._subscriber.cursors
-        ]  # fmt: skip
+        ] + self._subscriber.unheard(self._topology)  # fmt: skip
         return Status(
             self._spec.name, "runner", self._state, streams=streams, bars=self._bars,
-            rate=self._rate.of(self._bars), said=self._said, warning=self._publisher.disk.warning,
+            rate=self._rate.of(self._bars, self._state), said=self._said, warning=self._publisher.disk.warning,
             counters={**self._subscriber.counters(), **self._publisher.counts()},
         )  # fmt: skip
 

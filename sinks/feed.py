@@ -144,9 +144,9 @@ class SinkFeed:
                 c.shown,
             )
             for c in self._cursors or self._subscriber.cursors
-        ]  # fmt: skip
+        ] + self._subscriber.unheard(self._topology)  # fmt: skip
         bars = sum(self._bars.values())
         return Status(
-            self._spec.name, "sink", self._state, streams=streams, bars=bars, rate=self._rate.of(bars),
+            self._spec.name, "sink", self._state, streams=streams, bars=bars, rate=self._rate.of(bars, self._state),
             counters={**self._subscriber.counters(), "writes": self._writes}, summary=self._sink.summary(),
         )  # fmt: skip
