@@ -75,18 +75,32 @@ def clock(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if time_ms else ""
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; columns of numbers are aligned at the right."""
+def rate(per_s: float) -> str:
+    """Bars a second, also of bars that take minutes."""
+    return f"{per_s:,.1f}" if per_s >= 1 or not per_s else f"{per_s:.2g}"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], may_go: Sequence[str] = ()) -> None:
+    """A table; columns of numbers are aligned at the right.
+
+    :param may_go: columns that are left out, the first one first, where a terminal is too narrow; nothing is ever cut
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from .columns import Layout
+
+    filled = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
+    layout = Layout(columns, filled, may_go, Console().width if sys.stdout.isatty() else sys.maxsize)
     table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for place in layout.places:
+        table.add_column(columns[place], justify="left" if columns[place] in _WORDS else "right", no_wrap=True)
+    for row in filled:
+        table.add_row(*(Text(row[place]) for place in layout.places))
+    Console(width=layout.needed).print(table)
+    if layout.missing:
+        print(layout.apology())
 
 
 def say(line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import click
@@ -18,9 +18,10 @@ from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
 from .app import host_option
 from .attach import bus_option
-from .lines import clock, print_table
+from .lines import clock, print_table, rate
 
-_RATE_S = 0.5
+_PATIENCE_S = 2.0
+"""A publisher that has not answered by then is silent."""
 
 
 @click.command()
@@ -39,55 +40,52 @@ def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
             click.echo(json.dumps(row))
         return
     columns = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
-    print_table(columns, map(_stream_cells, rows))
+    print_table(columns, map(_stream_cells, rows), may_go=("origin", "subscribers", "price", "last bar (UTC)"))
     if peers:
         click.echo()
         columns = ("subscriber", "host", "pid", "publisher", "streams", "lag", "gaps", "repaired", "lost")
-        print_table(columns, map(_peer_cells, peers))
+        print_table(columns, map(_peer_cells, peers), may_go=("pid", "host"))
 
 
 async def _rows(run: RunDir) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The streams and the subscribers; every publisher is asked twice, so that there is a rate."""
+    """The streams and the subscribers; a publisher that has answered is asked again, for those who follow it."""
     subscriber = Subscriber(run, (), lambda cursor, messages: None)
     subscriber.open()
     try:
-        await _greeted(subscriber)
-        before = {name: link.welcome for name, link in subscriber.links.items()}
-        started = time.monotonic()
-        await asyncio.sleep(_RATE_S)
-        for link in subscriber.links.values():
+        await _greeted(lambda: subscriber.links.values())
+        links = [link for link in subscriber.links.values() if link.welcome]
+        for link in links:
             link.welcome = None
             link.greet(peers=True)
-        await _greeted(subscriber)
-        elapsed = time.monotonic() - started
-        rows = []
-        for name, link in subscriber.links.items():
-            old = {stream.name: stream.bars for stream in w.streams} if (w := before.get(name)) else {}
-            rows += _stream_rows(link, old, elapsed)
-        return rows, [row for link in subscriber.links.values() for row in _peer_rows(link)]
+        if links:
+            await _greeted(lambda: links)
+        rows = [row for link in subscriber.links.values() for row in _stream_rows(link)]
+        return rows, [row for link in links for row in _peer_rows(link)]
     finally:
         await subscriber.close()
 
 
-async def _greeted(subscriber: Subscriber, timeout_s: float = 2.0) -> None:
-    deadline = time.monotonic() + timeout_s
+async def _greeted(links: Callable[[], Collection[Link]]) -> None:
+    """Wait until all of them have answered, with patience for those that do not."""
+    deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        if subscriber.links and all(link.welcome or link.refused for link in subscriber.links.values()):
+        if (found := links()) and all(link.welcome or link.refused for link in found):
             return
         await asyncio.sleep(0.02)
 
 
-def _stream_rows(link: Link, before: dict[str, int], elapsed_s: float) -> list[dict[str, Any]]:
+def _stream_rows(link: Link) -> list[dict[str, Any]]:
     welcome = link.welcome
     if welcome is None:
-        return [{"publisher": link.name, "stream": "", "state": "other version" if link.refused else "silent"}]
+        state = "other version" if link.refused else "silent"
+        return [{"publisher": link.name, "stream": "", "state": state, "place": link.place}]
     rows = []
     for stream in welcome.streams:
         last = stream.last if isinstance(stream.last, Bar) else None
         state = "ended" if stream.ended else stream.state.state if isinstance(stream.state, State) else "live"
         rows.append({
             "publisher": link.name, "stream": stream.name, "state": state, "bars": stream.bars,
-            "rate": round((stream.bars - before.get(stream.name, stream.bars)) / elapsed_s, 1),
+            "rate": round(stream.rate, 3),
             "lag": max(welcome.lags.values(), default=0), "last_ms": last.time_ms if last else 0,
             "last_price": last.close if last else None, "origin": last.origin if last else "",
             "subscribers": stream.subscribers, "head": stream.head, "kept_from": stream.first,
@@ -105,10 +103,10 @@ def _peer_rows(link: Link) -> Iterator[dict[str, Any]]:
 
 def _stream_cells(row: dict[str, Any]) -> tuple[str, ...]:
     if not row["stream"]:
-        return f"({row['publisher']})", row["state"]
+        return f"({row['place']})", row["state"]
     price = "" if row["last_price"] is None else f"{row['last_price']:,.10g}"
     return (
-        row["stream"], row["state"], f"{row['bars']:,}", f"{row['rate']:g}", f"{row['lag']:,}",
+        row["stream"], row["state"], f"{row['bars']:,}", rate(row["rate"]), f"{row['lag']:,}",
         clock(row["last_ms"]), price, row["origin"], str(row["subscribers"]),
     )  # fmt: skip
 

@@ -20,10 +20,14 @@ from rich.text import Text
 
 from ..bus.children import Phase, View
 from ..bus.status import StreamStatus
+from .columns import Layout
+from .lines import rate
 
 Views = Callable[[], list[View]]
 
 REFRESH_S = 0.5
+WIDEST = 220
+"""What a line of a table takes in a pipe, if it need not be wider."""
 PLAIN_S = 10.0
 """How often plain lines come when nothing changes."""
 
@@ -115,7 +119,7 @@ def _words(view: View) -> str:
         return f"{view.name} {view.phase}"
     lag = max((stream.lag for stream in view.status.streams), default=0)
     behind = f", lag {lag:,}" if lag else ""
-    return f"{view.name} {view.phase} ({view.status.bars:,} bars, {view.status.rate:,.1f}/s{behind})"
+    return f"{view.name} {view.phase} ({view.status.bars:,} bars, {rate(view.status.rate)}/s{behind})"
 
 
 class _Terminal:
@@ -139,26 +143,39 @@ class _Terminal:
 
 def print_views(views: list[View]) -> None:
     """The actors once, for `ps`."""
-    console = Console() if sys.stdout.isatty() else Console(width=220)
-    console.print(table(views, console.width, rows=None, details=True))
+    room = Console().width if sys.stdout.isatty() else sys.maxsize
+    made, layout = _table(views, room, rows=None, details=True)
+    Console(width=max(layout.needed, min(room, WIDEST))).print(made)
+    if layout.missing:
+        click.echo(layout.apology())
 
 
-def table(views: list[View], width: int, rows: int | None, details: bool = False) -> Table:
-    """One row a stream; at most ``rows`` of them, and what fits into ``width`` columns.
+def table(views: list[View], width: int, rows: int) -> Table:
+    """One row a stream, for `up`: at most ``rows`` of them, and what fits into ``width`` columns."""
+    return _table(views, width, rows, details=False)[0]
 
-    :param details: with the process's number and the disk that its journal uses
-    """
-    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
-    columns = [column for column in _COLUMNS if width >= column.width and (details or not column.detail)]
-    for column in columns:
-        made.add_column(column.title, justify=column.justify, no_wrap=not column.elastic)
+
+def _table(views: list[View], width: int, rows: int | None, details: bool) -> tuple[Table, Layout]:
+    """:param details: with the process's number and the disk that its journal uses"""
     lines = list(_rows(views))
-    for view, stream in lines[:rows]:
-        first = stream is None or (view.status is not None and stream is view.status.streams[0])
-        made.add_row(*(column.cell(view, stream) if first or column.repeats else "" for column in columns))
+    columns = [column for column in _COLUMNS if details or not column.detail]
+    cells = [_cells(columns, view, stream) for view, stream in lines[:rows]]
+    layout = Layout([column.title for column in columns], cells, _MAY_GO, min(width, WIDEST), elastic=_SAID)
+    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, show_edge=False, pad_edge=False,
+                 padding=(0, 1, 0, 0) if sys.stdout.isatty() else (0, 1))  # fmt: skip
+    for column in (columns[place] for place in layout.places):
+        room = layout.left if column.title == _SAID else None
+        made.add_column(column.title, justify=column.justify, no_wrap=True, max_width=room)
+    for row in cells:
+        made.add_row(*(row[place] for place in layout.places))
     if rows is not None and len(lines) > rows:
         made.caption = f"… and {len(lines) - rows} more streams: pynelive ps"
-    return made
+    return made, layout
+
+
+def _cells(columns: Sequence[_Column], view: View, stream: StreamStatus | None) -> list[str | Text]:
+    first = stream is None or (view.status is not None and stream is view.status.streams[0])
+    return [column.cell(view, stream) if first or column.repeats else "" for column in columns]
 
 
 def _rows(views: list[View]) -> Iterator[tuple[View, StreamStatus | None]]:
@@ -168,18 +185,13 @@ def _rows(views: list[View]) -> Iterator[tuple[View, StreamStatus | None]]:
 
 
 class _Column(NamedTuple):
-    """``width``: how wide a terminal must be for it; ``repeats``: said of each stream, not once an actor.
-
-    An ``elastic`` column is cut where room is short; its cells do not wrap, but rich shrinks only what may.
-    """
+    """``repeats``: said of each stream, not once an actor; ``detail``: for `ps` alone."""
 
     title: str
     cell: Callable[[View, StreamStatus | None], str | Text]
     repeats: bool = False
-    width: int = 0
     detail: bool = False
     justify: Literal["left", "right"] = "left"
-    elastic: bool = False
 
 
 def _phase(view: View, _stream: StreamStatus | None) -> Text:
@@ -209,7 +221,7 @@ def _journal(view: View, _stream: StreamStatus | None) -> str:
 
 
 def _rate(view: View, _stream: StreamStatus | None) -> str:
-    return f"{view.status.rate:,.1f}/s" if view.status and view.status.bars else ""
+    return f"{rate(view.status.rate)}/s" if view.pid and view.status and view.status.bars else ""
 
 
 def _bars(view: View, stream: StreamStatus | None) -> str:
@@ -238,19 +250,22 @@ def _price(view: View, stream: StreamStatus | None) -> str:
     return f"{stream.last_price:,.10g}" if stream and stream.last_ms else ""
 
 
+_SAID = "last said"
 _COLUMNS = (
     _Column("actor", lambda view, _: view.name),
     _Column("state", _phase),
     _Column("pid", lambda view, _: str(view.pid or ""), detail=True, justify="right"),
-    _Column("up", _uptime, width=90, justify="right"),
-    _Column("restarts", lambda view, _: str(view.restarts or ""), width=130, justify="right"),
-    _Column("memory", _memory, width=140, justify="right"),
+    _Column("up", _uptime, justify="right"),
+    _Column("restarts", lambda view, _: str(view.restarts or ""), justify="right"),
+    _Column("memory", _memory, justify="right"),
     _Column("journal", _journal, detail=True, justify="right"),
-    _Column("stream", _stream, repeats=True, elastic=True),
+    _Column("stream", _stream, repeats=True),
     _Column("bars", _bars, repeats=True, justify="right"),
     _Column("rate", _rate, justify="right"),
     _Column("lag", _lag, repeats=True, justify="right"),
-    _Column("last bar", _last, repeats=True, width=100),
+    _Column("last bar", _last, repeats=True),
     _Column("price", _price, repeats=True, justify="right"),
-    _Column("last said", _said, width=120, elastic=True),
+    _Column(_SAID, _said),
 )
+_MAY_GO = (_SAID, "journal", "up", "last bar", "price", "pid", "memory", "restarts")
+"""Where the terminal is too narrow, in this order."""
