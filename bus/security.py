@@ -45,9 +45,9 @@ def secret_path(host: str) -> Path:
 
 
 def make_key(host: str) -> str:
-    """Make the pair of a host and keep the secret one; the public one.
+    """Make the pair of a host and keep the secret one, or take the pair that is there; the public one.
 
-    :raises Fault: there is one already, it cannot be written, or the name is none
+    :raises Fault: it cannot be written, the one that is there is of no use, or the name is none
     """
     if not is_name(host):
         raise Fault(f"{host!r} {NO_NAME}")
@@ -56,7 +56,7 @@ def make_key(host: str) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise Fault(f"{path} is there already: move it away first, if that key is to be replaced") from None
+        return read_key(path).public
     except OSError as error:
         raise Fault(f"{path} cannot be written: {error.strerror}; set PYNELIVE_KEYS") from None
     with open(descriptor, "w", encoding="ascii") as file:
@@ -84,7 +84,7 @@ def read_key(path: Path) -> Curve:
         return Curve(sockets.public_of(secret), Secret(secret))
     except ValueError:
         mend = f"move it away, and `pynelive keys {path.stem}` makes one"
-        raise Fault(f"the secret key {path} is none: {mend}") from None
+        raise Fault(f"{path} is no secret key: {mend}") from None
 
 
 def key_of(host: str, public: str) -> Curve:

@@ -10,7 +10,10 @@ from ..bus.security import make_key, secret_path
 @click.command()
 @click.argument("name")
 def keys(name: str) -> None:
-    """Make the key pair of the host NAME, on that host: the secret key stays there, the public one is printed."""
+    """Make the key pair of the host NAME, on that host: the secret key stays there, the public one is printed.
+
+    If there is one already, it stays as it is and its public key is printed again.
+    """
     public = make_key(name)
     click.echo(f"the secret key is {secret_path(name)}; for the topology of every host:", err=True)
     click.echo(f'[hosts.{name}]\nkey = "{public}"')
