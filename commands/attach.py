@@ -41,12 +41,24 @@ def since(text: str) -> Start:
     if text.startswith("-") and text[1:].isdigit():
         return Start(last=int(text[1:]))
     try:
-        when = datetime.fromisoformat(text)
+        return Start(from_ms=_milliseconds(text))
     except ValueError:
         raise click.BadParameter(
             f"'{text}' is no start: write -500 (bars), earliest, or a time such as 2026-01-31T14:30"
         ) from None
-    return Start(from_ms=int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000))
+
+
+def time_ms(text: str) -> int:
+    """A time in ISO 8601, UTC unless it says otherwise, as Unix milliseconds."""
+    try:
+        return _milliseconds(text)
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is no time: write one such as 2026-01-31T14:30") from None
+
+
+def _milliseconds(text: str) -> int:
+    when = datetime.fromisoformat(text)
+    return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:

@@ -37,8 +37,10 @@ class Layout:
         self.places = [place for place, title in enumerate(titles) if title not in self.gone]
         self.needed = self._needed(least)
         """The width without which something is cut."""
-        self.left = room - self.needed + least.get(elastic, 0)
-        """What the elastic column may take."""
+        self.width = max(self.needed, min(room, self._needed(widths)))
+        """What the table takes."""
+        self.left = self.width - self.needed + least.get(elastic, 0)
+        """What the elastic column takes."""
         self.missing = [title for title in titles if title in self.gone and title in filled]
 
     def apology(self) -> str:

@@ -17,20 +17,26 @@ from ..bus.names import matches
 from ..bus.rundir import RunDir, find_run_dir, is_held
 from ..bus.tables import nearest
 from ..bus.topology import SinkSpec, Topology, read
-from ..bus.wire import Start
 from . import names
-from .attach import bus_option, since
+from .attach import bus_option, time_ms
 from .lines import clock, print_table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 
 
-@click.group()
+class _InOrder(click.Group):
+    """Lists its commands as they are written here."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder)
 def journal() -> None:
     """Show what the journals hold, whether or not the bus is up; export from them, and clean up."""
 
 
-@journal.command()
+@journal.command(short_help="List the journals: state, streams, bars, size.")
 @bus_option
 @json_option
 def ls(bus: str | None, as_json: bool) -> None:
@@ -40,23 +46,23 @@ def ls(bus: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
-    columns = ("publisher", "state", "streams", "bars kept", "segments", "damaged", "MB", "epoch")
+    columns = ("publisher", "state", "streams", "bars kept", "segments", "damaged", "size")
     print_table(columns, map(_cells, found))
     for each in found:
         if each.fault:
             click.echo(each.fault, err=True)
     size, free = room(run.journals)
     total = sum(each.bytes for each in found)
-    click.echo(f"{_mb(total)} MB in {run.journals}; {_mb(free)} of {_mb(size)} MB are free there")
+    click.echo(f"{_size(total)} in {run.journals}; {_size(free)} of {_size(size)} are free there")
 
 
 def _cells(found: Kept) -> tuple[str, ...]:
     bars = sum(stream.kept_bars for stream in found.streams)
     counts = (len(found.streams), bars, found.segments, found.damaged)
-    return found.publisher, found.state, *(f"{count:,}" for count in counts), _mb(found.bytes), str(found.epoch or "")
+    return found.publisher, found.state, *(f"{count:,}" for count in counts), _size(found.bytes)
 
 
-@journal.command()
+@journal.command(short_help="Show the streams in a journal, or in all.")
 @click.argument("publisher", required=False, shell_complete=names.actors)
 @click.argument("stream", metavar="[STREAM]", required=False, default="*", shell_complete=names.streams)
 @bus_option
@@ -73,39 +79,40 @@ def inspect(publisher: str | None, stream: str, bus: str | None, as_json: bool) 
     if as_json:
         click.echo(msgspec.json.encode(streams))
         return
-    columns = ("publisher", "stream", "first", "head", "bars", "kept", "from (UTC)", "to (UTC)", "MB")
-    print_table(columns, map(_stream_cells, streams))
+    columns = ("publisher", "stream", "first", "head", "bars", "kept", "from (UTC)", "to (UTC)", "size")
+    print_table(columns, map(_stream_cells, streams), may_go=("first", "head", "bars", "from (UTC)"))
 
 
 def _stream_cells(kept: StreamKept) -> tuple[str, ...]:
     counts = (f"{count:,}" for count in (kept.first, kept.head, kept.bars, kept.kept_bars))
-    return kept.publisher, kept.stream, *counts, clock(kept.first_ms), clock(kept.last_ms), _mb(kept.bytes)
+    return kept.publisher, kept.stream, *counts, clock(kept.first_ms), clock(kept.last_ms), _size(kept.bytes)
 
 
-def _mb(size: int) -> str:
-    return f"{size / 2**20:,.1f}"
+def _size(size: int) -> str:
+    if size < 2**20:
+        return f"{size / 2**10:,.0f} kB"
+    return f"{size / 2**20:,.1f} MB" if size < 2**30 else f"{size / 2**30:,.1f} GB"
 
 
 # --- export -----------------------------------------------------------------------------------------------------
 
 
-@journal.command()
+@journal.command(short_help="Write a stream to a new .ohlcv, .csv or .jsonl.")
 @click.argument("stream", shell_complete=names.streams)
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--from", "start", type=since, default="earliest", metavar="TIME", help="From this bar on (ISO 8601).")
-@click.option("--to", "end", type=since, metavar="TIME", help="Until before this bar.")
+@click.option(
+    "--from", "from_ms", type=time_ms, default="1970-01-01", metavar="TIME", help="From this bar on (ISO 8601)."
+)
+@click.option("--to", "to_ms", type=time_ms, metavar="TIME", help="Until before this bar.")
 @click.option("--publisher", metavar="NAME", help="Whose journal, where several hold the stream.")
 @bus_option
 def export(
-    stream: str, file: Path, start: Start, end: Start | None, publisher: str | None, bus: str | None
+    stream: str, file: Path, from_ms: int, to_ms: int | None, publisher: str | None, bus: str | None
 ) -> None:
     """Write what the journal has of STREAM to a new FILE: its bars as .ohlcv or .csv, or all of it as .jsonl."""
     from ..sinks.export import export_stream
 
     run = find_run_dir(bus)
-    from_ms, to_ms = start.from_ms or 0, end.from_ms if end else None
-    if start.last is not None or (end and to_ms is None):
-        raise click.BadParameter("--from and --to are times here, such as 2026-01-31T14:30")
     with reading(run, publisher or _owner(run, stream)) as found:
         click.echo(export_stream(found, stream, file, from_ms, to_ms))
         if found.damaged:
@@ -128,7 +135,7 @@ def _owner(run: RunDir, stream: str) -> str:
 # --- clean ------------------------------------------------------------------------------------------------------
 
 
-@journal.command()
+@journal.command(short_help="Remove journals of publishers that are gone.")
 @click.argument("publisher", required=False, shell_complete=names.actors)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Also what is still declared, or what a declared consumer has not got.")
@@ -147,11 +154,12 @@ def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int
         click.echo("there is nothing to remove")
         return 0
     size = sum(used(run, name)[0] for name in chosen)
-    if not (yes or click.confirm(f"remove the journals of {', '.join(chosen)} ({_mb(size)} MB)?")):
+    what = f"the journal{'s' if len(chosen) > 1 else ''} of {', '.join(chosen)}"
+    if not (yes or click.confirm(f"remove {what} ({_size(size)})?")):
         return 1
     for name in chosen:
         remove(run, name)
-    click.echo(f"removed the journals of {', '.join(chosen)}: {_mb(size)} MB")
+    click.echo(f"removed {what}: {_size(size)}")
     return 0
 
 

@@ -98,7 +98,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], may_go: S
         table.add_column(columns[place], justify="left" if columns[place] in _WORDS else "right", no_wrap=True)
     for row in filled:
         table.add_row(*(Text(row[place]) for place in layout.places))
-    Console(width=layout.needed).print(table)
+    Console(width=layout.width).print(table)
     if layout.missing:
         print(layout.apology())
 

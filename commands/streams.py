@@ -20,6 +20,9 @@ from .app import host_option
 from .attach import bus_option
 from .lines import clock, print_table, rate
 
+COLUMNS = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
+MAY_GO = ("origin", "subscribers", "price", "last bar (UTC)")
+"""Where the terminal is too narrow, in this order."""
 _PATIENCE_S = 2.0
 """A publisher that has not answered by then is silent."""
 
@@ -39,8 +42,7 @@ def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
         for row in rows + peers:
             click.echo(json.dumps(row))
         return
-    columns = ("stream", "state", "bars", "bars/s", "lag", "last bar (UTC)", "price", "origin", "subscribers")
-    print_table(columns, map(_stream_cells, rows), may_go=("origin", "subscribers", "price", "last bar (UTC)"))
+    print_table(COLUMNS, map(stream_cells, rows), MAY_GO)
     if peers:
         click.echo()
         columns = ("subscriber", "host", "pid", "publisher", "streams", "lag", "gaps", "repaired", "lost")
@@ -101,7 +103,8 @@ def _peer_rows(link: Link) -> Iterator[dict[str, Any]]:
         yield {"publisher": link.name, "stream": "", "state": "", "subscriber": fields.pop("name"), **fields}
 
 
-def _stream_cells(row: dict[str, Any]) -> tuple[str, ...]:
+def stream_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """A line of the table."""
     if not row["stream"]:
         return f"({row['place']})", row["state"]
     price = "" if row["last_price"] is None else f"{row['last_price']:,.10g}"

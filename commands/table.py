@@ -26,8 +26,6 @@ from .lines import rate
 Views = Callable[[], list[View]]
 
 REFRESH_S = 0.5
-WIDEST = 220
-"""What a line of a table takes in a pipe, if it need not be wider."""
 PLAIN_S = 10.0
 """How often plain lines come when nothing changes."""
 
@@ -145,7 +143,7 @@ def print_views(views: list[View]) -> None:
     """The actors once, for `ps`."""
     room = Console().width if sys.stdout.isatty() else sys.maxsize
     made, layout = _table(views, room, rows=None, details=True)
-    Console(width=max(layout.needed, min(room, WIDEST))).print(made)
+    Console(width=layout.width).print(made)
     if layout.missing:
         click.echo(layout.apology())
 
@@ -160,7 +158,7 @@ def _table(views: list[View], width: int, rows: int | None, details: bool) -> tu
     lines = list(_rows(views))
     columns = [column for column in _COLUMNS if details or not column.detail]
     cells = [_cells(columns, view, stream) for view, stream in lines[:rows]]
-    layout = Layout([column.title for column in columns], cells, _MAY_GO, min(width, WIDEST), elastic=_SAID)
+    layout = Layout([column.title for column in columns], cells, _MAY_GO, width, elastic=_SAID)
     made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, show_edge=False, pad_edge=False,
                  padding=(0, 1, 0, 0) if sys.stdout.isatty() else (0, 1))  # fmt: skip
     for column in (columns[place] for place in layout.places):

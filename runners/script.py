@@ -20,7 +20,7 @@ from typing import Any, Literal
 from greenlet import getcurrent, greenlet
 from msgspec import Struct, field
 
-from ..bus.errors import Hopeless
+from ..bus.errors import Fault, Hopeless
 from ..bus.messages import Alert, Bar, Fill, Instrument, Log, Plot, Signal
 from ..bus.ohlcv import to_syminfo
 from . import pynecore
@@ -77,6 +77,7 @@ class Script:
         self.instrument = instrument
         self._trade_history = trade_history
         self._updates = updates
+        self._output = output
         self._runner = self._load(inputs or {}, warmup, output)
         # PyneCore would write the statistics anew after each live bar, at 2 ms instead of 50 us a bar.
         self._statistics, self._runner.strat_writer = self._runner.strat_writer, None
@@ -263,6 +264,10 @@ class Script:
         try:
             yield
         except (Exception, SystemExit) as error:
+            if isinstance(error, OSError) and self._output and not _line(error, self.path):  # not the script's doing
+                raise Fault(
+                    f"{self._output} cannot be written ({error.strerror or error}): mend that and start again"
+                ) from error
             place = _line(error, self.path) + ("" if bar_ms is None else f" on the bar of {_clock(bar_ms)}")
             raise Hopeless(f"the script {self.path} {what}{place}: {_text(error)}") from error
 

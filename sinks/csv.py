@@ -33,7 +33,7 @@ class CsvSink(Sink):
         self._held = ExitStack()
         self._files: dict[str, BinaryIO] = {}
         self._last_ms: dict[str, int] = {}
-        self._written = self._repeated = 0
+        self.written = self._repeated = 0
 
     def open(self, stream: str, instrument: Instrument | None) -> int | None:
         """Cut a torn last line off and go on after the last whole one; the time of its bar is the offset.
@@ -79,7 +79,7 @@ class CsvSink(Sink):
     def summary(self) -> list[str]:
         """How many lines were added."""
         repeated = f"  {self._repeated:,} repeats or revisions not written" if self._repeated else ""
-        return [f"{self.config.dir}/*.csv  {self._written:,} bars added{repeated}"]
+        return [f"{self.config.dir}/*.csv  {self.written:,} bars added{repeated}"]
 
     def _is_new(self, stream: str, bar: Bar) -> bool:
         if stream not in self._files:
@@ -88,7 +88,7 @@ class CsvSink(Sink):
             self._repeated += 1
             return False
         self._last_ms[stream] = bar.time_ms
-        self._written += 1
+        self.written += 1
         return True
 
     def _line(self, bar: Bar) -> bytes:

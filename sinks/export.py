@@ -15,7 +15,7 @@ from ..bus.wire import Malformed, decode
 from .contract import Delivery
 from .csv import CsvSink
 from .jsonl import JsonlSink
-from .ohlcv import Recording
+from .ohlcv import Recording, day, many
 
 _AT_ONCE = 10_000
 
@@ -25,7 +25,7 @@ def export_stream(journal: Journal, stream: str, file: Path, from_ms: int = 0, t
 
     :param from_ms: from this bar on, :param to_ms: until before this one
     :return: a line that says what is in the file
-    :raises Fault: there is such a file already, or it cannot be written
+    :raises Fault: there is such a file already, it cannot be written, or there is nothing of that time
     """
     if file.suffix not in (".ohlcv", ".csv", ".jsonl"):
         raise Fault(f"{file}: a name that ends with .ohlcv, .csv or .jsonl says in which form")
@@ -33,18 +33,40 @@ def export_stream(journal: Journal, stream: str, file: Path, from_ms: int = 0, t
         raise Fault(f"the journal in {journal.folder} holds nothing of '{stream}'")
     _refuse_to_overwrite(file)
     track = journal.tracks[stream]
-    said = (Delivery(stream, message) for message in _said(journal, track, from_ms, to_ms))
+    there, taken = _Span(), _Span()
+    said = (Delivery(stream, message) for message in _said(journal, track, from_ms, to_ms, there, taken))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}.") as folder:
-            line = _written(Path(folder), file, track, said)
+            line = _written(Path(folder), file, track, said, taken)
+            if not taken:
+                raise Fault(f"the journal has nothing of '{stream}' from that time: it has {there or 'no bar'}")
             _move([path for path in Path(folder).iterdir() if path.suffix != ".lock"], file)
     except OSError as error:
         raise Fault(f"{file} cannot be written: {error.strerror or error}") from None
     return line
 
 
-def _said(journal: Journal, track: Track, from_ms: int, to_ms: int | None) -> Iterator[Message]:
+class _Span:
+    """From the first to the last time that was noted."""
+
+    def __init__(self) -> None:
+        self.first_ms = self.last_ms = 0
+
+    def note(self, time_ms: int) -> None:
+        self.first_ms = self.first_ms or time_ms
+        self.last_ms = max(self.last_ms, time_ms)
+
+    def __bool__(self) -> bool:
+        return self.last_ms > 0
+
+    def __str__(self) -> str:
+        return f"{day(self.first_ms)} … {day(self.last_ms)}"
+
+
+def _said(
+    journal: Journal, track: Track, from_ms: int, to_ms: int | None, there: _Span, taken: _Span
+) -> Iterator[Message]:
     for place in track.places:
         record = journal.record_at(place)
         try:
@@ -54,17 +76,24 @@ def _said(journal: Journal, track: Track, from_ms: int, to_ms: int | None) -> It
         for message in messages:
             bar = message.bar if isinstance(message, Executed) else message
             time_ms = getattr(bar, "time_ms", record.time_ms)
-            if isinstance(message, Instrument | Run) or (time_ms >= from_ms and (to_ms is None or time_ms < to_ms)):
+            if isinstance(message, Instrument | Run):
+                yield message
+                continue
+            there.note(time_ms)
+            if time_ms >= from_ms and (to_ms is None or time_ms < to_ms):
+                taken.note(time_ms)
                 yield message
 
 
-def _written(folder: Path, file: Path, track: Track, said: Iterator[Delivery]) -> str:
+def _written(folder: Path, file: Path, track: Track, said: Iterator[Delivery], taken: _Span) -> str:
     if file.suffix == ".jsonl":
         return _jsonl(folder, file, said)
     instrument = decode(track.opening)[0] if track.opening else None
     if not isinstance(instrument, Instrument):
         raise Fault(f"'{track.name}' is no stream of bars: export it as .jsonl")
-    return _ohlcv(folder, file, instrument, said) if file.suffix == ".ohlcv" else _csv(folder, file, track.name, said)
+    if file.suffix == ".ohlcv":
+        return _ohlcv(folder, file, instrument, said)
+    return f"{file}  {many(_csv(folder, file, track.name, said), 'bar')}  {taken}"
 
 
 def _ohlcv(folder: Path, file: Path, instrument: Instrument, said: Iterator[Delivery]) -> str:
@@ -84,13 +113,13 @@ def _ohlcv(folder: Path, file: Path, instrument: Instrument, said: Iterator[Deli
     return line
 
 
-def _csv(folder: Path, file: Path, stream: str, said: Iterator[Delivery]) -> str:
-    """Each bar as it was first published."""
+def _csv(folder: Path, file: Path, stream: str, said: Iterator[Delivery]) -> int:
+    """Each bar as it was first published; how many."""
     sink = CsvSink(CsvSink.Config(dir="."), folder)
     sink.open(stream, None)
     _write(sink, said)
     next(folder.glob("*.csv")).rename(folder / file.name)
-    return sink.summary()[0].replace("./*.csv", str(file))
+    return sink.written
 
 
 def _jsonl(folder: Path, file: Path, said: Iterator[Delivery]) -> str:

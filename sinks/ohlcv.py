@@ -135,10 +135,10 @@ class Recording:
         left_out, fallback = self._left_out, len(self._fallback)
         revisions = len(self._side) - left_out
         first_ms, last_ms = self._file.first_ms, self._file.last_ms
-        parts = [self._shown, _many(self._file.size, "bar")]
+        parts = [self._shown, many(self._file.size, "bar")]
         if first_ms is not None and last_ms is not None:
-            parts.append(f"{_day(first_ms)} … {_day(last_ms)}")
-        parts += [_many(revisions, "revision")] if revisions else []
+            parts.append(f"{day(first_ms)} … {day(last_ms)}")
+        parts += [many(revisions, "revision")] if revisions else []
         parts += [f"{left_out:,} left out"] if left_out else []
         parts += [f"{fallback:,} from a fallback"] if fallback else []
         return "  ".join(parts)
@@ -182,10 +182,12 @@ def _shown(path: Path, base: Path) -> str:
     return str(path.relative_to(base) if path.is_relative_to(base) else path)
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
+    """``1 bar``, ``2,000 bars``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _day(time_ms: int) -> str:
+def day(time_ms: int) -> str:
+    """A time in UTC, short."""
     whole = time_ms % 86_400_000 == 0
     return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d" if whole else "%Y-%m-%d %H:%M")

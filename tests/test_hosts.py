@@ -30,7 +30,7 @@ from pynelive.bus.supervisor import Supervisor
 from pynelive.bus.topology import Topology, load, read
 from pynelive.bus.wire import Info, encode_call
 from several import Hosts, loopback
-from support import STREAM, Taken, make_bar, wait_until
+from support import STREAM, Taken, make_bar, publishing, wait_until
 from topologies import COMMAND, Bench, running, wait_for
 
 SKIP = missing()
@@ -254,6 +254,34 @@ class Caller:
             monitor.close()
 
 
+async def test_who_never_answers_is_named(two: Topology, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A declared publisher that nobody has reached: its streams are shown so, the log and the refusal to attach say
+    which address does not answer; once it answers, it is no longer so."""
+    run = elsewhere(two, tmp_path / "b")
+    place = f"'demo' on {the_door(two).control}"
+    async with publishing(run, "local"):
+        taken = Taken(run, [STREAM, "demo:ETH@1"])
+        with pytest.raises(Fault, match=f"nobody who answers publishes .*{place} does not answer; there is {STREAM}"):
+            await taken.subscriber.all_found(1.0)
+        await wait_until(lambda: bool(taken.subscriber.unheard(two)))
+        assert [(row.stream, row.state) for row in taken.subscriber.unheard(two)] == [(STREAM, "never answered")]
+        async with at_the_door(two):
+            await wait_until(lambda: not taken.subscriber.unheard(two))
+            await wait_until(lambda: f"{place} answers" in caplog.text)
+        await taken.subscriber.close()
+    assert f"{place} does not answer yet" in caplog.text
+
+
+async def test_a_subscriber_is_shown_by_the_name_of_its_host(two: Topology, tmp_path: Path) -> None:
+    """As [hosts] calls it, on this host and on the other one; else by the machine's own name."""
+    runs = elsewhere(two, RunDir(two).root, "a"), elsewhere(two, tmp_path / "b")
+    async with at_the_door(two) as publisher:
+        subscribers = [Taken(run, [STREAM]).subscriber for run in runs]
+        await wait_until(lambda: [peer.host for peer in publisher.peers.listed()] == ["a", "b"])
+        for subscriber in subscribers:
+            await subscriber.close()
+
+
 async def test_strangers_get_nothing(two: Topology, tmp_path: Path) -> None:
     """No key, an unknown key, a wrong key of the publisher: not one message; the right one gets all, and so do local
     ones without keys. When the gate is gone nobody new gets in, and who is in stays."""
@@ -356,15 +384,16 @@ async def test_one_gate_a_process(two: Topology) -> None:
 
 
 def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
-    """`pynelive keys` writes the secret key for this user alone, prints the public one, and overwrites nothing."""
+    """`pynelive keys` writes the secret key for this user alone, prints the public one, again too, and overwrites
+    nothing."""
     environment = {**os.environ, "PYNELIVE_KEYS": str(tmp_path / "keys")}
     again = [
         subprocess.run([*COMMAND, "keys", "a"], env=environment, capture_output=True, text=True, check=False)
         for _ in range(2)
     ]
     path = tmp_path / "keys" / "a.secret"
-    assert [done.returncode for done in again] == [0, 1]
-    assert "already" in again[1].stderr
+    assert [done.returncode for done in again] == [0, 0]
+    assert again[1].stdout == again[0].stdout
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert again[0].stdout.startswith("[hosts.a]\nkey = ")
@@ -376,7 +405,7 @@ def test_keys_are_made_once_and_are_private(tmp_path: Path) -> None:
     [
         (lambda path: path.unlink(), "No such file.*pynelive keys a"),
         (lambda path: path.chmod(0o640), "chmod 600"),
-        (lambda path: path.write_text("nonsense"), "is none"),
+        (lambda path: path.write_text("nonsense"), "is no secret key"),
         (lambda path: path.write_text(sockets.new_curve().secret), "does not belong"),
     ],
 )

@@ -165,13 +165,16 @@ async def test_an_export_is_what_a_recorder_writes(tmp_path: Path, capsys: pytes
         assert [await export(f"a.{kind}") for kind in ("ohlcv", "csv", "jsonl")] == [0, 0, 0]
         assert await export("b.csv", "--from", "1970-01-01T00:10", "--to", "1970-01-01T00:20") == 0
         assert await export("alerts.jsonl", stream="run:x") == 0
-        capsys.readouterr()
+        said_of = [line.split("  ")[1:3] for line in capsys.readouterr().out.splitlines()]
+        whole = ["100 bars", "1970-01-01 00:01 … 1970-01-01 01:40"]
+        assert said_of[:2] == [whole, whole]
         assert [await export(name) for name in ("a.ohlcv", "a.jsonl", "a.txt")] == [1, 1, 1]
         assert await export("c.csv", stream="run:x") == 1
         assert await export("c.csv", stream="demo:BTC/USD@1") == 1
+        assert await export("c.csv", "--from", "2030-01-01") == 1
 
     errors = capsys.readouterr().err.splitlines()
-    words = ["there already", "there already", "says in which form", "no stream of bars", "did you mean"]
+    words = ["there already", "there already", "says in which form", "no stream of bars", "did you mean", "00:01 … "]
     assert len(errors) == len(words)
     assert all(word in error for word, error in zip(words, errors, strict=True))
     assert files(out, "a") == {**recorded(tmp_path / "sink", said), ".csv": (out / "a.csv").read_bytes()}

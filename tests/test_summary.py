@@ -1,7 +1,8 @@
 """The end of `up`: who did how much, what was kept, what has failed; in columns."""
 
+import pytest
 from pynelive.bus.children import View
-from pynelive.bus.status import Status, StreamStatus
+from pynelive.bus.status import Rate, Status, StreamStatus
 from pynelive.bus.summary import summarize
 
 
@@ -35,3 +36,18 @@ csv       done         0 bars   1 restart
     data/6
     … and 13 more"""
     assert list(summarize([])) == []
+
+
+def test_a_rate_counts_what_came_since_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the last minute: neither what a journal held at the start nor a warm-up is in it."""
+    now = 0.0
+    monkeypatch.setattr("pynelive.bus.status.time.monotonic", lambda: now)
+    rate = Rate()
+    assert [rate.of(0, "starting"), rate.of(500, "warming"), rate.of(5_000, "running")] == [0, 0, 0]
+    for now in range(1, 11):
+        rate.of(5_000 + now)
+    assert rate.now == 1
+    now = 65
+    assert rate.of(5_010) == pytest.approx(5 / 60)  # those after the fifth second
+    now = 200
+    assert rate.of(5_010) == 0
