@@ -63,6 +63,16 @@ class Network:
         self._id = f"pl{os.getpid()}"
         self._cables = _Cables(loss, delay_ms, seed) if loss or delay_ms else None
 
+    @property
+    def lost(self) -> int:
+        """Packets that did not arrive so far, where cables are lossy."""
+        return self._cables.lost if self._cables else 0
+
+    def weather(self, loss: float, delay_ms: float) -> None:
+        """From now on the cables, which must be lossy ones, lose that part of all packets, and are that late."""
+        assert self._cables
+        self._cables.loss, self._cables.delay_s = loss, delay_ms / 1000
+
     def __enter__(self) -> Network:
         try:
             self._create()
@@ -124,7 +134,7 @@ class Network:
 
     def _plug(self, name: str, state: str) -> None:
         if self._cables:
-            _ip("-n", self._space(name), "link", "set", "net", state)
+            self._cables.pull(self.address(name), state == "down")
         else:
             _ip("-n", self._space(""), "link", "set", f"port{self._names.index(name)}", state)
 
@@ -133,9 +143,11 @@ class _Cables:
     """Carries packets between TUN devices in a thread, each late, some not at all."""
 
     def __init__(self, loss: float, delay_ms: float, seed: int) -> None:
-        self._loss, self._delay_s = loss, delay_ms / 1000
+        self.loss, self.delay_s = loss, delay_ms / 1000
+        self.lost = 0
         self._random = random.Random(seed)
         self._devices: dict[bytes, int] = {}
+        self._pulled: set[int] = set()
         self._stop_in, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._carry, name="cables", daemon=True)
 
@@ -143,9 +155,13 @@ class _Cables:
         """Give the machine a device; it stays ours through the descriptor wherever it is moved to."""
         descriptor = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _IFF_TUN | _IFF_NO_PI))
-        self._devices[bytes(map(int, address.split(".")))] = descriptor
+        self._devices[_packed(address)] = descriptor
         _ip("link", "set", device, "netns", space)
         _ip("-n", space, "link", "set", device, "name", "net")
+
+    def pull(self, address: str, out: bool) -> None:
+        """Pull the machine's cable, or put it back."""
+        (self._pulled.add if out else self._pulled.discard)(self._devices[_packed(address)])
 
     def start(self) -> None:
         """Carry from now on."""
@@ -170,9 +186,13 @@ class _Cables:
             for device in ready:
                 packet = self._taken(device)
                 target = self._devices.get(packet[16:20])
-                if target is not None and self._random.random() >= self._loss:
-                    sent += 1
-                    heapq.heappush(travelling, (time.monotonic() + self._delay_s, sent, target, packet))
+                if target is None:
+                    continue
+                if self._pulled & {device, target} or self._random.random() < self.loss:
+                    self.lost += 1
+                    continue
+                sent += 1
+                heapq.heappush(travelling, (time.monotonic() + self.delay_s, sent, target, packet))
             while travelling and travelling[0][0] <= time.monotonic():
                 self._give(*heapq.heappop(travelling)[2:])
 
@@ -180,10 +200,14 @@ class _Cables:
         try:
             return os.read(device, _LARGEST_PACKET)
         except OSError:
-            return b""  # the machine has pulled the cable
+            return b""  # the machine is being removed
 
     def _give(self, device: int, packet: bytes) -> None:
         try:
             os.write(device, packet)
         except OSError:
             pass  # likewise
+
+
+def _packed(address: str) -> bytes:
+    return bytes(map(int, address.split(".")))
