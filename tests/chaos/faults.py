@@ -22,10 +22,14 @@ _HEADER = 64
 _PATIENCE_S = 20.0
 
 
+class Missed(Exception):
+    """A fault has met nothing that it could harm; says why."""
+
+
 class Kind(NamedTuple):
     """One kind of harm.
 
-    :param do: does it; says what
+    :param do: does it; says what, or raises ``Missed``
     :param weight: how often it is chosen, beside the others
     :param refused: why it cannot be done here; nothing if it can
     """
@@ -47,11 +51,13 @@ def _pid(world: World, name: str) -> int:
     return pid
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _signal(pid: int, number: signal.Signals) -> bool:
+    """Whether it was still there: something else may have ended it just now."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
-        pass  # it has just been ended by something else
+        return False
+    return True
 
 
 def _somebody(world: World, rng: Random) -> str:
@@ -64,7 +70,8 @@ def _somebody(world: World, rng: Random) -> str:
 def kill(world: World, rng: Random) -> str:
     """``kill -9`` of any process but the supervisor."""
     name = _somebody(world, rng)
-    _signal(_pid(world, name), signal.SIGKILL)
+    if not _signal(_pid(world, name), signal.SIGKILL):
+        raise Missed(f"{name} has just ended")
     return name
 
 
@@ -72,7 +79,8 @@ def freeze(world: World, rng: Random) -> str:
     """SIGSTOP and SIGCONT of any process."""
     name, seconds = _somebody(world, rng), 0.2 * 25 ** rng.random()
     pid = _pid(world, name)
-    _signal(pid, signal.SIGSTOP)
+    if not _signal(pid, signal.SIGSTOP):
+        raise Missed(f"{name} has just ended")
     pause(seconds)
     _signal(pid, signal.SIGCONT)
     return f"{name} for {seconds:.1f} s"
@@ -98,7 +106,7 @@ def failpoint(world: World, rng: Random) -> str:
     try:
         wait_for(once.exists, "the place is reached", _PATIENCE_S)
     except TimeoutError:
-        return f"{name} at {place}, time {count}: not reached"
+        raise Missed(f"{name} has not come to {place} a time {count}") from None
     return f"{name} at {place}, time {count}"
 
 
@@ -123,7 +131,7 @@ PLACES = [(name, place, most) for names, place, most in _STEPS for name in names
 
 def loss(world: World, rng: Random) -> str:
     """A share of all PUB frames is lost, until the next fault of this kind."""
-    share = rng.choice((0.0, rng.uniform(0.01, 0.3), rng.uniform(0.01, 0.3)))
+    share = rng.uniform(0.01, 0.3)
     world.order("loss", f"{share:.3f}")
     return f"{share:.1%} of all frames"
 
@@ -140,7 +148,7 @@ def storm(world: World, rng: Random) -> str:
 
 def _join(world: World, rng: Random, count: int, stay_s: float) -> str:
     luck = str(rng.getrandbits(32))
-    world.visit("chaos.visitors", str(count), str(stay_s), luck)
+    world.visit(count, stay_s, luck)
     return f"{count} readers for up to {stay_s} s"
 
 
@@ -174,7 +182,7 @@ def torn(world: World, rng: Random) -> str:
     with _down(world, name) as folder:
         journal = Journal(folder, read_only=True)
         if not journal.segments or not (tracks := [track for track in journal.tracks.values() if track.places]):
-            return f"{name}: nothing in it yet"
+            raise Missed(f"{name} has said nothing yet")
         last, track = journal.segments[-1], rng.choice(tracks)
         [record] = journal.raw_from(track, len(track.places) - 1, 1)[0]
         part = bytes(record[: rng.randrange(1, len(record))])[: last.size - last.end]
@@ -194,7 +202,7 @@ def flip(world: World, rng: Random) -> str:
         written = [(segment.path, segment.end) for segment in journal.segments if segment.end > _HEADER]
         journal.close(clean=False)
         if not written:
-            return f"{name}: nothing in it yet"
+            raise Missed(f"{name} has said nothing yet")
         path, end = rng.choice(written)
         at = rng.randrange(_HEADER, end)
         with path.open("r+b") as file:
@@ -209,6 +217,8 @@ def removed(world: World, rng: Random) -> str:
     """A publisher's journal is gone when it comes back."""
     name = rng.choice([*PRODUCERS, *world.frail])
     with _down(world, name) as folder:
+        if not folder.exists():
+            raise Missed(f"{name} has no journal yet")
         shutil.rmtree(folder)
     return name
 
@@ -248,7 +258,7 @@ KINDS = {
     "freeze": Kind("SIGSTOP for 0.2 to 5 s, then SIGCONT", freeze, 4),
     "supervisor": Kind("kill -9 of the supervisor, then `up` again", supervisor, 1),
     "failpoint": Kind("death at a named step of a write path", failpoint, 4),
-    "loss": Kind("loss of up to 30 % of all PUB frames", loss, 3),
+    "loss": Kind("loss of 1 to 30 % of all PUB frames", loss, 3),
     "joins": Kind("readers that come late and leave early", joins, 4),
     "storm": Kind("40 readers that connect and are gone again", storm, 1),
     "clock": Kind("the wall clock jumps by up to a day, to and fro", clock, 3),

@@ -26,19 +26,20 @@ it meets a process is up to the machine. A difference is printed with the line t
 make chaos                                   # 200 faults, seed 1
 make chaos FAULTS=50 SEED=7 KINDS=kill,power # some kinds only
 make chaos SEED=7 FAULTS=50 ONLY=12          # one fault of that plan, or ONLY=0-24
-make chaos FAULTS=0 PROOF=joins,retention    # see below
+make chaos FAULTS=0 PROOF=joins,stall:60     # see below; a number says how many, or for how many seconds
 ```
 
 {date}, {machine}
 
-| seed | faults | minutes | lost | doubled | out of order | changed | files that differ |
-|--:|--:|--:|--:|--:|--:|--:|--:|
+| seed | faults | met nothing | minutes | lost | doubled | out of order | changed | files that differ |
+|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {seeds}
 
-What came of the worlds in which a kind of harm was done:
+A fault that found nothing to harm (a process that had just ended, a step that was not reached) is counted apart. What
+came of the worlds in which a kind of harm was done:
 
-| kind | what is done | times | lost | doubled | out of order | changed | files that differ |
-|---|---|--:|--:|--:|--:|--:|--:|
+| kind | what is done | times | met nothing | lost | doubled | out of order | changed | files that differ |
+|---|---|--:|--:|--:|--:|--:|--:|--:|
 {kinds}
 {refused}{proofs}"""
 
@@ -52,17 +53,23 @@ Promises that take their time (`make chaos FAULTS=0 PROOF=all`):
 
 @dataclass
 class Row:
-    """A line of a table: so many faults, and what came of the worlds in which they were done."""
+    """A line of a table: how many faults met something, how many nothing, and what came of their worlds."""
 
     count: int = 0
+    missed: int = 0
     outcome: Outcome = field(default_factory=Outcome)
     seconds: float = 0.0
 
-    def add(self, count: int, outcome: Outcome, seconds: float = 0.0) -> None:
-        """Another world."""
+    def add(self, count: int, missed: int, outcome: Outcome) -> None:
+        """Another world: so many faults have met something, so many have not."""
         self.count += count
+        self.missed += missed
         self.outcome += outcome
-        self.seconds += seconds
+
+    @property
+    def done(self) -> str:
+        """How often, as a table shows it."""
+        return f"{self.count} | {self.missed}"
 
     @property
     def cells(self) -> str:
@@ -80,12 +87,12 @@ def write(
             date=f"{datetime.now(UTC):%Y-%m-%d}",
             machine=_machine(),
             seeds="\n".join(
-                f"| {seed} | {row.count} | {row.seconds / 60:.1f} | {row.cells} |" for seed, row in seeds.items()
+                f"| {seed} | {row.done} | {row.seconds / 60:.1f} | {row.cells} |" for seed, row in seeds.items()
             ),
             kinds="\n".join(
-                f"| `{name}` | {KINDS[name].says} | {row.count} | {row.cells} |" for name, row in kinds.items()
+                f"| `{name}` | {KINDS[name].says} | {row.done} | {row.cells} |" for name, row in kinds.items()
             ),
-            refused="".join(f"\nNot done there: `{name}` ({why}).\n" for name, why in refused.items()),
+            refused="".join(f"\nLeft out there: `{name}` ({why}).\n" for name, why in refused.items()),
             proofs=_PROVED + "\n".join(_proved(name, proof) for name, proof in proofs.items()) + "\n" if proofs else "",
         )
     )
@@ -93,7 +100,8 @@ def write(
 
 def _proved(name: str, proof: Proof) -> str:
     what = (PROOFS[name].__doc__ or "").rstrip(".")
-    return f"| `{name}` | {what} | {proof.said} | {' | '.join(map(str, proof.outcome.counts))} |"
+    measured = "; ".join((proof.said, *proof.broken))
+    return f"| `{name}` | {what} | {measured} | {' | '.join(map(str, proof.outcome.counts))} |"
 
 
 def _machine() -> str:

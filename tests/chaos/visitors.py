@@ -1,7 +1,8 @@
 """Readers that come late and leave early, each by the public API with its own bit of history.
 
-``python -m chaos.visitors TOPOLOGY FOLDER COUNT STAY_S SEED [PATTERN]``: each follows one stream, or
-all that match, and writes what it was given into files of its own.
+``python -m chaos.visitors TOPOLOGY FOLDER COUNT LEAST_S MOST_S SEED [PATTERN]``: each follows one stream, or
+all that match, and writes what it was given into files of its own. All leave when the file ``leave`` lies beside the
+topology.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from .oracle import Item, heard_path, items, line
 from .world import STREAMS
 
 _HISTORIES = (0, 1, 7, 100, 700)
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 
 
-async def visit(bus: str, folder: Path, luck: Random, stay_s: float, pattern: str) -> None:
+async def visit(bus: str, folder: Path, luck: Random, until_s: float, pattern: str) -> None:
     """One visit: it is over after some time, but not before something has come, unless nothing comes at all."""
-    stream, history, until_s = pattern or luck.choice(STREAMS), luck.choice(_HISTORIES), luck.uniform(0, stay_s)
+    stream, history, leave = pattern or luck.choice(STREAMS), luck.choice(_HISTORIES), Path(bus).with_name("leave")
     given: dict[str, list[Item]] = {}
     try:
         async with asyncio.timeout(until_s + _PATIENCE_S):
@@ -33,7 +34,7 @@ async def visit(bus: str, folder: Path, luck: Random, stay_s: float, pattern: st
                 until = time.monotonic() + until_s
                 async for name, message in messages:
                     given.setdefault(name, []).extend(items([message]))
-                    if given[name] and time.monotonic() > until:
+                    if given[name] and (time.monotonic() > until or leave.exists()):
                         break
     except (Fault, TimeoutError):
         pass
@@ -41,10 +42,11 @@ async def visit(bus: str, folder: Path, luck: Random, stay_s: float, pattern: st
         heard_path(folder, name).write_bytes(b"".join(map(line, said)))
 
 
-async def _main(bus: str, folder: str, count: str, stay_s: str, seed: str, pattern: str = "") -> None:
+async def _main(bus: str, folder: str, count: str, least_s: str, most_s: str, seed: str, pattern: str = "") -> None:
     lucks = [Random(f"{seed} {number}") for number in range(int(count))]
+    stays = [luck.uniform(float(least_s), float(most_s)) for luck in lucks]
     await asyncio.gather(
-        *(visit(bus, Path(folder) / str(n), luck, float(stay_s), pattern) for n, luck in enumerate(lucks))
+        *(visit(bus, Path(folder) / str(n), lucks[n], stays[n], pattern) for n in range(int(count)))
     )
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,8 @@ class World(Bench):
         self._followers: dict[str, subprocess.Popen[bytes]] = {}
         super().__init__(folder, self._tables(60 * size.rate))
         if not refused():
-            images = {"run": self.run_dir, "disk": self.disk}
-            self.disks = {name: Disk(folder / f"{name}.img", where) for name, where in images.items()}
+            for name, where in (("run", self.run_dir), ("disk", self.disk)):
+                self.disks[name] = Disk(folder / f"{name}.img", where)
         for made in (self.orders / "failpoints", self.disk, self.run_dir):
             made.mkdir(parents=True, exist_ok=True)
         for order, text in (("boot", "1"), ("loss", "0"), ("clock", "0")):
@@ -193,10 +193,9 @@ class World(Bench):
         wait_for(lambda: set(self.actors()) >= {*PRODUCERS, *SINKS, *RUNNERS, "hold"}, "every actor is there")
 
     def tend(self) -> None:
-        """Start the readers again that were killed; bring up again what has lost its supervisor."""
+        """Start the readers again that were killed."""
         for name, streams in self._readers.items():
-            process = self._followers.get(name)
-            if process is None or process.poll() not in (None, 0):
+            if name not in self._followers or self._followers[name].poll() not in (None, 0):
                 self._followers[name] = self.reader(self.heard / name, *streams)
 
     def reader(self, folder: Path, *arguments: str, module: str = "chaos.follower") -> subprocess.Popen[bytes]:
@@ -206,10 +205,11 @@ class World(Bench):
         with (folder.parent / f"{folder.name}.log").open("ab") as log:
             return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def visit(self, module: str, *arguments: str) -> None:
-        """Let some readers come and go beside all else."""
+    def visit(self, count: int, most_s: float, seed: str, pattern: str = "", least_s: float = 0) -> None:
+        """Let some readers come and go beside all else, each staying for a time between those two."""
         folder = self.folder / "visits" / str(len(self._visits))
-        self._visits.append(self.reader(folder, *arguments, module=module))
+        told = (*map(str, (count, least_s, most_s)), seed, pattern)
+        self._visits.append(self.reader(folder, *told, module="chaos.visitors"))
 
     def visited(self, at_most: int = 0) -> None:
         """Wait until no more than so many groups of visitors are there."""
@@ -232,12 +232,10 @@ class World(Bench):
         """The processes of the actors that live, by name."""
         found = {}
         for pid in self.processes():
-            try:
+            with suppress(psutil.Error):  # it has just ended
                 argv = psutil.Process(pid).cmdline()
-            except psutil.Error:
-                continue
-            if "--supervised" in argv:
-                found[argv[argv.index("run") + 1]] = pid
+                if "--supervised" in argv:
+                    found[argv[argv.index("run") + 1]] = pid
         return found
 
     def followers(self) -> dict[str, int]:
@@ -278,8 +276,8 @@ class World(Bench):
     def judge(self, calm: Result) -> Outcome:
         """Finish; how what is left behind differs from the undisturbed run."""
         code = self.finish()
-        outcome = self.result().differs(calm)
-        return outcome + Outcome(files=1, notes=[f"`up` returned {code}", self.log("supervisor")]) if code else outcome
+        wrong = Outcome(files=1, notes=[f"`up` returned {code}", self.log("supervisor")]) if code else Outcome()
+        return self.result().differs(calm) + wrong
 
     def _readers_done(self) -> bool:
         self.tend()
@@ -312,11 +310,13 @@ class World(Bench):
             name: {stream: oracle.heard(oracle.heard_path(self.heard / name, stream)) for stream in streams}
             for name, streams in self._readers.items()
         }
-        visits = [
-            (unquote(path.stem), oracle.heard(path)) for path in sorted(self.folder.glob("visits/*/*/*.jsonl"))
-        ]
-        played = {stream: self._played(stream) for stream in {stream for stream, _ in visits}}
+        visits = self.visits()
+        played = {stream: self._played(stream) for stream in dict(visits)}
         return Result(oracle.digests(self.folder, RECORDED), said, heard, visits, played)
+
+    def visits(self) -> list[tuple[str, list[Item]]]:
+        """What each visitor was given, by stream."""
+        return [(unquote(path.stem), oracle.heard(path)) for path in sorted(self.folder.glob("visits/*/*/*.jsonl"))]
 
     def _played(self, stream: str) -> list[Item]:
         """All bars of a stream that there are, those before its beginning too."""
@@ -341,8 +341,7 @@ def world(folder: Path, seed: int, size: Size) -> Iterator[World]:
 def undisturbed(folder: Path, seed: int, size: Size) -> Result:
     """What the world leaves behind when nobody harms it."""
     with world(folder, seed, size) as calm:
-        code = calm.finish()
-        assert code == 0, calm.log("supervisor")
+        assert calm.finish() == 0, calm.log("supervisor")
         result = calm.result()
     bars = {stream: size.bars for stream in STREAMS}
     found = {stream: len(said) for said in result.heard.values() for stream, said in said.items() if stream in bars}
