@@ -71,9 +71,8 @@ class Segment:
                 f"the journal in {folder} cannot grow by {size >> 10} KiB: {error.strerror}; free some space"
             ) from None
         head = SegmentHead(False, epoch, boot_id(), time.time_ns() // 1_000_000)
-        segment = cls(path, number, fd, mmap.mmap(fd, size), head)
-        _HEADER.pack_into(segment.view, 0, MAGIC, FORMAT, 0, head.epoch, head.boot, head.created_ms)
-        return segment
+        os.pwrite(fd, _HEADER.pack(MAGIC, FORMAT, 0, head.epoch, head.boot, head.created_ms), 0)
+        return cls(path, number, fd, mmap.mmap(fd, size), head)
 
     @classmethod
     def load(cls, path: Path, foreign: bool = False) -> Segment | None:
@@ -92,6 +91,8 @@ class Segment:
         if size < HEADER_SIZE or (data[:4] == bytes(4) and _is_blank(fd, size)):
             os.close(fd)
             return None
+        if data[:4] == bytes(4):
+            data = os.pread(fd, _HEADER.size, 0)  # its writer may have begun it between the two looks
         magic, version, clean, epoch, boot, created_ms = _HEADER.unpack(data)
         if magic != MAGIC or version not in READABLE:
             os.close(fd)

@@ -500,7 +500,7 @@ def test_apply_restarts_whom_another_key_concerns(two: Topology) -> None:
 
 
 def test_apply_waits_no_more_for_whom_another_host_has_lost(tmp_path: Path) -> None:
-    """A producer waits at its end for a recorder elsewhere that is never started; once it is out of the file it ends."""
+    """A producer waits at its end for a recorder elsewhere that never starts; once it is out of the file it ends."""
     tables = ACTORS.replace("SPEED", "0").split("[[runner]]")[0]
     hosts = Hosts(tmp_path, tables, {"a": loopback(), "b": ""})
     a = hosts.benches["a"]

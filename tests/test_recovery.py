@@ -106,12 +106,17 @@ def test_death_at_a_failpoint(place: str, undisturbed: Bench, tmp_path: Path) ->
 
 async def test_random_kills(undisturbed: Bench, tmp_path: Path) -> None:
     """Producer, recorder, runner and supervisor are killed; all files are the same, all outputs said once."""
-    victims = ["demo", "recorder", "ema-cross", "up"] * KILLS
-    random.shuffle(victims)
-    bench = demo(tmp_path / "bench", speed=60 * BARS / (1 + 1.5 * len(victims)))
-    heard = Taken(RunDir(bench.run_dir), [OUT])
-    ended = await asyncio.to_thread(_run_and_kill, bench, victims)
+    for pause_s in (1.5, 6, 24):  # a run that is over before all were killed is repeated, slower
+        victims = ["demo", "recorder", "ema-cross", "up"] * KILLS
+        random.shuffle(victims)
+        bench = demo(tmp_path / f"{pause_s}", speed=60 * BARS / (1 + pause_s * len(victims)))
+        heard = Taken(RunDir(bench.run_dir), [OUT])
+        ended = await asyncio.to_thread(_run_and_kill, bench, victims)
+        if not victims:
+            break
+        await heard.subscriber.close()
     print(ended.output, bench.log("supervisor"))
+    assert not victims
     assert ended.code == 0, ended.output
     assert bench.digests() == undisturbed.digests()
     wanted = undisturbed.published("ema-cross", OUT)
@@ -125,13 +130,12 @@ def _run_and_kill(bench: Bench, victims: list[str]) -> Ended:
     while True:
         with running(bench) as process:
             if not _kill(bench, process, victims):
-                return bench.end(process, 60 + 5 * KILLS)
+                return bench.end(process, 100 + 5 * KILLS)
 
 
 def _kill(bench: Bench, up: subprocess.Popen[str], victims: list[str]) -> bool:
-    """Kill one after the other; True when it was the supervisor's turn."""
-    while victims:
-        assert up.poll() is None, f"the run is over, and {victims} could not be killed"
+    """Kill one after the other; True when it was the supervisor's turn, False when all are dead or the run is over."""
+    while victims and up.poll() is None:
         signal.sigtimedwait([], random.uniform(0.1, 0.8))
         views = bench.ps()
         pid = up.pid if victims[-1] == "up" and views else views.get(victims[-1], {}).get("pid", 0)

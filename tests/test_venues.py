@@ -37,7 +37,7 @@ pytest.importorskip("ccxt")
 BARS = int(os.environ.get("PYNELIVE_FAULTS", "50"))
 FAULTS = BARS
 SEED = int(os.environ.get("PYNELIVE_SEED", "1"))
-PATIENCE_S = 100.0 * BARS / 50
+PATIENCE_S = 200.0 * BARS / 50
 MINUTE_MS = 60_000
 
 Values = tuple[float, ...]

@@ -135,7 +135,7 @@ def aapl(folder: Path) -> str:
     return "AAPL@1D"
 
 
-def wait_for(happened: Callable[[], Any], timeout_s: float = 60) -> Any:
+def wait_for(happened: Callable[[], Any], timeout_s: float = 100) -> Any:
     """What it returns, as soon as that is true."""
     deadline = time.monotonic() + timeout_s
     while not (found := happened()):
