@@ -184,6 +184,11 @@ class Child:
         """Whether nothing more is to come of it by itself."""
         return self.phase in OVER
 
+    @property
+    def since(self) -> float:
+        """When its process was started; another process, another time."""
+        return self._since
+
     def launch(self, forgotten: Iterable[str]) -> None:
         """Begin; ``forgotten`` are the consumers that a publisher need not wait for, read at each start."""
         self._stopping, self._crashes, self._streak, self.why = False, [], 0, ""

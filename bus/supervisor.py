@@ -38,6 +38,9 @@ STOP_S = 4.8
 STUCK_S = 5.0
 """How long actors that wait only for failed ones may show no progress before the end."""
 
+LACKING_S = 2.0
+"""How long a consumer is given to say that it has found a stream whose publisher has ended."""
+
 
 class Supervisor:
     """Runs a host's actors of a topology, all or only the named, until they end or are told to stop."""
@@ -68,6 +71,8 @@ class Supervisor:
         self._ended = asyncio.Event()
         self._changing = asyncio.Lock()
         self._idle: tuple[int, float] | None = None
+        self._lacking: dict[tuple[str, str, float], float] = {}
+        """Since when a process of a consumer lacks a stream of a publisher that has ended."""
 
     async def run(self, duration_s: float | None = None) -> int:
         """Launch, watch and stop; the exit code: 1 if an actor has failed for good.
@@ -185,6 +190,8 @@ class Supervisor:
                 self._forget(child.name)
             if child.phase == "draining" and self._all_served(child):
                 child.command("stop")
+            if child.phase == "done":
+                self._revive(child)
 
     def _all_served(self, publisher: Child) -> bool:
         """Whether its consumers have all ended, so that it waits for nobody: an ack died with its process.
@@ -195,6 +202,25 @@ class Supervisor:
         consumers = [self._children[name] for name in names if name in self._children]
         elsewhere = any(self.topology.actor(name).host != self._host for name in names)
         return bool(consumers) and not elsewhere and all(child.phase in ("done", "failed") for child in consumers)
+
+    def _revive(self, publisher: Child) -> None:
+        """Start a publisher that has ended by itself again, if a consumer does not find it.
+
+        That one had died when it had all but the end. Each process of a consumer is served so once, and after it had
+        time to say what it has found.
+        """
+        streams = set(self._published(publisher)) if publisher.status and publisher.status.bars else set()
+        consumers = {name for stream in streams for name in self.topology.consumers(stream)} & self._children.keys()
+        for consumer in (self._children[name] for name in consumers):
+            found = {stream.stream for stream in consumer.status.streams} if consumer.status else set()
+            lacks = streams.intersection(self.topology.consumed(consumer.spec)) - found
+            case = publisher.name, consumer.name, consumer.since
+            if consumer.over or not lacks:
+                self._lacking.pop(case, None)
+            elif time.monotonic() - self._lacking.setdefault(case, time.monotonic()) > LACKING_S:
+                self._lacking[case] = math.inf
+                self._say(f"{publisher.name} is started again: {consumer.name} had not come to its end")
+                publisher.launch(self._forgotten | {child.name for child in self._children.values() if child.over})
 
     def _published(self, child: Child) -> list[str]:
         return self.topology.published(child.spec)

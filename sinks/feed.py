@@ -75,6 +75,8 @@ class SinkFeed:
                     finishing = asyncio.create_task(self._subscriber.finish())
                     await asyncio.wait([finishing, stopped], return_when=asyncio.FIRST_COMPLETED)
                     finishing.cancel()
+                    if failpoints.ACTIVE:
+                        failpoints.hit("sink.after-end")
             finally:
                 stopped.cancel()
                 failed.cancel()

@@ -55,6 +55,7 @@ PLACES = (
     "ohlcv.between-record-and-header:5",
     "ohlcv.after-commit:3",
     "runner.between-execution-and-journal:2000",
+    "sink.after-end",
 )
 
 
