@@ -55,7 +55,7 @@ def answer_replay(journal: Journal, request: Replay) -> Replayed:
     """The asked records, in the order of the request, until ``max_bytes`` are full; the rest is asked for again."""
     budget = min(request.max_bytes, _LARGEST_REPLY)
     spans: dict[str, Span] = {}
-    records: list[bytes | memoryview] = []
+    records: list[memoryview] = []
     numbers: dict[int, str] = {}
     for name, start in request.wants.items():
         if budget <= 0:
@@ -70,7 +70,7 @@ def answer_replay(journal: Journal, request: Replay) -> Replayed:
             budget -= sum(map(len, parts))
             records += parts
             numbers[track.number] = name
-    return Replayed(request.request, journal.epoch, spans, records, numbers)  # type: ignore[arg-type]
+    return Replayed(request.request, journal.epoch, spans, records, numbers)
 
 
 def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:

@@ -219,7 +219,7 @@ class Link:
 
     def _on_replayed(self, reply: Replayed) -> None:
         if reply.epoch == self.epoch:
-            self._repair.on_replayed(reply)
+            self._repair.on_replayed(reply, not self._paused)
         else:
             self._greet_again()
 

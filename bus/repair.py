@@ -63,19 +63,33 @@ class Repair:
             question = History(number, cursor.stream, cursor.missing, cursor.before_ms, cursor.time_ms)
             self._historian.ask(question)
 
-    def on_replayed(self, reply: Replayed) -> None:
-        """Take records of the journal."""
+    def on_replayed(self, reply: Replayed, go_on: bool) -> None:
+        """Take records of the journal; ``go_on`` with the next ones of a long replay before these are taken."""
         for stream, span in reply.spans.items():
             if (cursor := self._cursors.get(stream)) is not None and cursor.epoch == reply.epoch:
                 self._on_span(cursor, span)
+        if go_on and reply.records:
+            self._ask_ahead(reply)
         for data in reply.records:
             self._on_record(data, reply.numbers)
         for stream in reply.spans:
             if stream in self._cursors:
                 self.judge(self._cursors[stream])
 
-    def _on_record(self, data: bytes, streams: dict[int, str]) -> None:
-        record = read_record(memoryview(data), 0)
+    def _ask_ahead(self, reply: Replayed) -> None:
+        """Ask for what follows the last record, so that the publisher reads on while what has come is taken."""
+        last = read_record(reply.records[-1], 0)
+        cursor = self._cursors.get(reply.numbers.get(last.stream, "")) if last else None
+        span = reply.spans.get(cursor.stream) if cursor else None
+        if not (last and cursor and span) or cursor.missing:  # what is missing is asked of the source first
+            return
+        end = last.seq + last.messages
+        if span.start <= cursor.next < end < cursor.head:
+            cursor.asked = cursor.head
+            self._asker.ask(Replay(self._asker.number(), {cursor.stream: Start(seq=end)}))
+
+    def _on_record(self, data: memoryview, streams: dict[int, str]) -> None:
+        record = read_record(data, 0)
         cursor = self._cursors.get(streams.get(record.stream, "")) if record else None
         if record is None or cursor is None:
             self._counters["malformed"] += 1

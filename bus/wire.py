@@ -299,7 +299,7 @@ class Replayed(Struct, frozen=True, array_like=True, tag="replayed"):
     request: int
     epoch: int
     spans: dict[str, Span]
-    records: list[bytes]
+    records: list[memoryview]
     numbers: dict[int, str]
 
 

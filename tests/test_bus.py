@@ -13,12 +13,12 @@ from pynelive.bus.discovery import publishers
 from pynelive.bus.endpoints import refuse_remote
 from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.journal import delete
-from pynelive.bus.messages import Bar, End, Instrument, State
+from pynelive.bus.messages import Bar, End, Instrument, Message, State
 from pynelive.bus.publisher import FRAME_MESSAGES, Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscriber import from_head
 from pynelive.bus.topology import JournalSpec
-from pynelive.bus.wire import Start, heartbeat_topic
+from pynelive.bus.wire import Replayed, Reply, Start, heartbeat_topic
 from support import STREAM, Taken, make_bar, publishing, run_dir, wait_until
 
 
@@ -134,6 +134,37 @@ async def test_history_is_exact_and_ends_where_live_begins(tmp_path: Path) -> No
         publisher.publish(STREAM, make_bar(100))
         await wait_until(lambda: taken.closed()[-1:] == [100])
         assert taken.closed() == list(range(63, 101))
+        await taken.subscriber.close()
+
+
+async def test_a_long_replay_goes_on_while_a_part_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next part is asked for before one is taken; what came damaged is asked for again, nothing is doubled."""
+    run, count, parts, ahead = run_dir(tmp_path), 60_032, 0, []
+    async with publishing(run) as publisher:
+        for number in range(0, count, 64):
+            publisher.publish(STREAM, *map(make_bar, range(number, number + 64)))
+        reply = publisher._reply
+
+        def damaging(asker: bytes, said: Reply) -> None:
+            nonlocal parts
+            if isinstance(said, Replayed):
+                parts += 1
+                if parts == 2:
+                    said.records[len(said.records) // 2] = memoryview(bytes(100))
+            reply(asker, said)
+
+        monkeypatch.setattr(publisher, "_reply", damaging)
+        taken = Taken(run, [STREAM])
+        take = taken.subscriber.deliver
+
+        def watching(cursor: Cursor, messages: list[Message]) -> None:
+            ahead.append(taken.subscriber.links["demo"]._asker.busy)
+            take(cursor, messages)
+
+        taken.subscriber.deliver = watching
+        await wait_until(lambda: taken.closed()[-1:] == [count - 1])
+        assert taken.closed() == list(range(count))
+        assert ahead.count(True) > len(ahead) // 2
         await taken.subscriber.close()
 
 
