@@ -102,7 +102,10 @@ class Lab:
             return
         print(f"proof {given}", flush=True)
         lengths = [int(length)] if length else []
-        proof = PROOFS[name](self._root / name, seed, lambda size: self._calm(seed, size), *lengths)
+        try:
+            proof = PROOFS[name](self._root / name, seed, lambda size: self._calm(seed, size), *lengths)
+        except TimeoutError as error:
+            proof = Proof(Outcome(lost=1), "it did not end", [f"it hangs: {error}"])
         self.proofs[name] = proof
         print(f"  {proof.said}: {proof.outcome}", *proof.outcome.notes, *proof.broken, sep="\n    ", flush=True)
 

@@ -16,7 +16,7 @@ from random import Random
 from pynelive import Fault, listen
 from pynelive.bus.wire import Start
 
-from .oracle import Item, heard_path, items, line
+from .oracle import heard_path, items, line
 from .world import STREAMS
 
 _HISTORIES = (0, 1, 7, 100, 700)
@@ -26,20 +26,20 @@ _PATIENCE_S = 60
 async def visit(bus: str, folder: Path, luck: Random, until_s: float, pattern: str) -> None:
     """One visit: it is over after some time, but not before something has come, unless nothing comes at all."""
     stream, history, leave = pattern or luck.choice(STREAMS), luck.choice(_HISTORIES), Path(bus).with_name("leave")
-    given: dict[str, list[Item]] = {}
+    given: dict[str, list[bytes]] = {}
     try:
         async with asyncio.timeout(until_s + _PATIENCE_S):
             await asyncio.sleep(luck.uniform(0, 0.3))
             async with listen(stream, start=Start(last=history), bus=bus, timeout_s=_PATIENCE_S) as messages:
                 until = time.monotonic() + until_s
                 async for name, message in messages:
-                    given.setdefault(name, []).extend(items([message]))
+                    given.setdefault(name, []).extend(map(line, items([message])))
                     if given[name] and (time.monotonic() > until or leave.exists()):
                         break
     except (Fault, TimeoutError):
         pass
     for name, said in given.items():
-        heard_path(folder, name).write_bytes(b"".join(map(line, said)))
+        heard_path(folder, name).write_bytes(b"".join(said))
 
 
 async def _main(bus: str, folder: str, count: str, least_s: str, most_s: str, seed: str, pattern: str = "") -> None:
