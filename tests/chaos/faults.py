@@ -41,13 +41,19 @@ class Kind(NamedTuple):
 
 
 def _pid(world: World, name: str) -> int:
-    """The process that plays an actor or a reader, as soon as there is one."""
+    """The process that plays an actor or a reader, as soon as there is one.
+
+    :raises Missed: there is none any more: its streams are over
+    """
 
     def found() -> int:
         world.tend()
         return {**world.actors(), **world.followers()}.get(name, 0)
 
-    pid: int = wait_for(found, f"{name} is there")
+    try:
+        pid: int = wait_for(found, f"{name} is there", _PATIENCE_S)
+    except TimeoutError:
+        raise Missed(f"{name} is not there") from None
     return pid
 
 
@@ -226,9 +232,10 @@ def removed(world: World, rng: Random) -> str:
 def full(world: World, rng: Random) -> str:
     """A disk has no byte left for a while; who has given up over it is started again."""
     place, disk = rng.choice(sorted(world.disks.items()))
+    pid = _pid(world, rng.choice(PUBLISHERS))
     disk.fill()
     if place == "run":
-        _signal(_pid(world, rng.choice(PUBLISHERS)), signal.SIGKILL)  # a start needs room, going on does not yet
+        _signal(pid, signal.SIGKILL)  # a start needs room, going on does not yet
     pause(rng.uniform(0.5, 4))
     disk.free()
     world.mend()
