@@ -19,7 +19,7 @@ from chaos.plan import allowed, plan
 from chaos.proofs import retention
 from chaos.world import Size, undisturbed, world
 
-SMALL = Size(bars=1500, rate=20)
+SMALL = Size(bars=1000, rate=20)
 SEED = 5
 GROUPS = {
     "processes": ("loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
