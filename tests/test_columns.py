@@ -16,13 +16,14 @@ STREAMS = ("ccxt:BYBIT:BTC/USDT:USDT@1", "ccxt:BYBIT:SOL/USDT:USDT@1")
 NUMBERS = ("1,234,567", "7,654,321", "12.3/s", "98,765")
 
 
-@pytest.fixture(params=[80, 100, 120, 200])
-def terminal(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: object) -> int:
-    """Standard output is a terminal of so many columns."""
+WIDTHS = (80, 100, 120, 200)
+
+
+def be_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """Let standard output be a terminal."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", str(request.param))
+    monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm")
-    return int(request.param)
 
 
 def plain(capsys: pytest.CaptureFixture[str]) -> str:
@@ -30,8 +31,12 @@ def plain(capsys: pytest.CaptureFixture[str]) -> str:
     return Text.from_ansi(capsys.readouterr().out).plain
 
 
-def test_ps_cuts_nothing_that_matters(terminal: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("terminal", WIDTHS)
+def test_ps_cuts_nothing_that_matters(
+    terminal: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two streams of one producer can be told apart, numbers are whole, and a column is there or is named."""
+    be_terminal(monkeypatch, terminal)
     rows = [
         StreamStatus(STREAMS[0], bars=1_234_567, last_ms=1, last_price=1.5),
         StreamStatus(STREAMS[1], bars=7_654_321, lag=98_765),
@@ -53,8 +58,12 @@ def test_ps_cuts_nothing_that_matters(terminal: int, capsys: pytest.CaptureFixtu
     assert table.count("…") == (terminal == 200)
 
 
-def test_streams_cuts_nothing_that_matters(terminal: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("terminal", WIDTHS)
+def test_streams_cuts_nothing_that_matters(
+    terminal: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Origin and the number of subscribers go first."""
+    be_terminal(monkeypatch, terminal)
     row = {
         "stream": STREAMS[0], "state": "live", "bars": 1_234_567, "rate": 0.0167, "lag": 98_765, "last_ms": 1,
         "last_price": 94_431.03, "origin": "venue", "subscribers": 4,
