@@ -71,8 +71,11 @@ def inspect(publisher: str | None, stream: str, bus: str | None, as_json: bool) 
     """Show the streams in the journal of PUBLISHER, or in all; STREAM may be a pattern."""
     run = find_run_dir(bus)
     found = [kept(run, name) for name in ([publisher] if publisher else publishers_kept(run))]
-    if faults := [each.fault for each in found if each.fault]:
-        raise Fault(faults[0])
+    for each in found:
+        if each.fault and publisher:
+            raise Fault(each.fault)
+        if each.fault:
+            click.echo(each.fault, err=True)
     streams = [each for of in found for each in of.streams if matches(each.stream, stream)]
     if not streams and stream != "*":
         raise Fault(f"no journal holds '{stream}'{nearest(stream, [s.stream for of in found for s in of.streams])}")

@@ -30,7 +30,7 @@ from .validate import load
 DETACH_S = 60.0
 """How long `up --detach` waits for every actor to be ready."""
 
-bus_option = click.option("--bus", metavar="NAME", help="A bus that is up, its folder or topology.")
+bus_option = click.option("--bus", metavar="NAME|DIR", help="A bus that is up, its folder or topology.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

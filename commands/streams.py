@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import click
@@ -14,8 +14,10 @@ import msgspec
 from ..bus.discovery import find_bus, require_up
 from ..bus.link import Link
 from ..bus.messages import Bar, State
+from ..bus.names import matches
 from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
+from . import names
 from .app import host_option
 from .attach import bus_option
 from .lines import clock, print_table, rate
@@ -28,16 +30,20 @@ _PATIENCE_S = 2.0
 
 
 @click.command()
+@click.argument("patterns", metavar="[STREAM]...", nargs=-1, shell_complete=names.streams)
 @bus_option
 @host_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a stream, and one a subscriber.")
 @click.option("--all", "internal", is_flag=True, help="What runners keep for their own recovery (exec:…) too.")
-def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
-    """List what is on the bus: state, rate, lag, last bar; and who follows it, how far behind, with what losses."""
+def streams(patterns: tuple[str, ...], bus: str | None, host: str, as_json: bool, internal: bool) -> None:
+    """List what is on the bus: state, rate, lag, last bar; and who follows it, how far behind, with what losses.
+
+    With STREAM (names or patterns) only those; a publisher that is silent is always shown.
+    """
     run = find_bus(bus, host)
     require_up(run)
     rows, peers = asyncio.run(_rows(run))
-    rows = [row for row in rows if internal or not row["stream"].startswith("exec:")]
+    rows = [row for row in rows if _asked(row["stream"], patterns, internal)]
     if as_json:
         for row in rows + peers:
             click.echo(json.dumps(row))
@@ -47,6 +53,13 @@ def streams(bus: str | None, host: str, as_json: bool, internal: bool) -> None:
         click.echo()
         columns = ("subscriber", "host", "pid", "publisher", "streams", "lag", "gaps", "repaired", "lost")
         print_table(columns, map(_peer_cells, peers), may_go=("pid", "host"))
+
+
+def _asked(stream: str, patterns: Sequence[str], internal: bool) -> bool:
+    if not stream:
+        return True
+    named = any(matches(stream, pattern) for pattern in patterns or "*")
+    return named and (internal or not stream.startswith("exec:"))
 
 
 async def _rows(run: RunDir) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
