@@ -324,3 +324,14 @@ def test_a_missing_or_second_script_is_refused(run: Run, tmp_path: Path) -> None
     )
     assert "there is no script" in absent["fault"]
     assert "this process runs the script" in second["fault"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_no_fault_of_the_script(run: Run, tmp_path: Path) -> None:
+    """What PyneCore cannot write names the folder, and may be tried again; the script is not blamed."""
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "plot.csv").symlink_to("/dev/full")
+    (host,) = run(_job(str(EXAMPLES / "rsi.py"), daily_bars(2_000), 1_000, output=str(full)))
+    assert f"{full} cannot be written (No space left on device)" in host["fault"]
+    assert "rsi.py" not in host["fault"]
