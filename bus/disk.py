@@ -36,7 +36,7 @@ class DiskWatch:
         limit = max(total * _SHARE, journal.next_size * _SEGMENTS)
         if free < limit and not self.warning:
             self.warning = (
-                f"the disk of the journal in {journal.folder} has {free / 2**20:,.0f} MB free: "
+                f"only {free / 2**20:,.0f} MB free for the journal in {journal.folder}: "
                 "free some space, or see `pynelive journal ls`"
             )
             log.warning("%s: %s", self._name, self.warning)

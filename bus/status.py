@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -55,22 +54,23 @@ class Status(Struct):
 
 
 class Rate:
-    """Closed bars a second, over the last minute."""
+    """Closed bars a second, over the last minute or the later half of it."""
+
+    __slots__ = ("_begun", "_half", "_start", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
         self._begun = False
-        self._seen: deque[tuple[float, int]] = deque()
+        self._start = self._half = 0.0, 0
 
     def of(self, bars: int, state: ActorState = "running") -> float:
         """The rate now that so many bars have come in all; what an actor begins with is none that came."""
-        now = time.monotonic()
+        here = time.monotonic(), bars
         if not self._begun:
-            self._seen.clear()
+            self._start = self._half = here
             self._begun = state not in ("starting", "warming")
-        self._seen.append((now, bars))
-        while now - self._seen[0][0] > RATE_S:
-            self._seen.popleft()
-        then, before = self._seen[0]
-        self.now = (bars - before) / (now - then) if now > then else 0.0
+        if here[0] - self._half[0] >= RATE_S / 2:
+            self._start, self._half = self._half, here
+        seconds = here[0] - self._start[0]
+        self.now = (bars - self._start[1]) / seconds if seconds > 0 else 0.0
         return self.now

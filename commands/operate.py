@@ -40,7 +40,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     "--only", multiple=True, metavar="NAME", shell_complete=actors, help="Launch only this actor; repeatable."
 )
 @host_option
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after that time.")
+@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop so long after the launch.")
 @click.option("--detach", is_flag=True, help="Return as soon as everything is ready.")
 @click.option("--detached", is_flag=True, hidden=True)
 @json_option

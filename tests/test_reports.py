@@ -119,6 +119,8 @@ async def test_streams_shows_a_line_a_subscriber(tmp_path: Path, capsys: pytest.
             lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
             assert await asyncio.to_thread(main, ["streams", "--bus", str(run.root)]) == 0
             table = capsys.readouterr().out
+        assert await asyncio.to_thread(main, ["streams", "run:*", "--json", "--bus", str(run.root)]) == 0
+        assert STREAM not in capsys.readouterr().out
         await subscriber.close()
     assert [line["stream"] for line in lines] == [STREAM, ""]
     assert lines[1].items() >= {"publisher": "demo", "subscriber": "chart [1]", "lag": 0, "truncated": 0}.items()

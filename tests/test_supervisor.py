@@ -226,6 +226,7 @@ async def test_stopping_is_quick_in_order_and_leaves_nothing(tmp_path: Path) -> 
         assert await task == 0
         assert time.monotonic() - began < PATIENCE_S
     assert not any(process.is_running() for process in processes)
+    assert all(view.status is None or view.status.memory_mb == 0 for view in supervisor.views())
     ends = (tmp_path / "ends").read_text().split()
     assert sorted(ends) == ["frozen", "one", "source"]
     assert ends[-1] == "source"
@@ -239,6 +240,7 @@ async def test_a_silent_actor_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
         await until(lambda: view(supervisor)["source"].phase == "stalled")
         assert view(supervisor)["source"].pid
     assert "silent" in events[0]
+    assert "loop" not in events[0]  # it runs no script
 
 
 def up_elsewhere(path: Path) -> subprocess.Popen[bytes]:
