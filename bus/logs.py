@@ -49,9 +49,12 @@ class LogFile:
 
     def _lose(self, error: OSError) -> None:
         """A log that cannot be written must not stop the actor that it is about."""
-        if not self.lost:
-            print(f"{self._path} cannot be written ({error.strerror}): lines are lost", file=sys.stderr)
         self.lost += 1
+        if self.lost == 1:
+            try:
+                print(f"{self._path} cannot be written ({error.strerror}): lines are lost", file=sys.stderr, flush=True)
+            except OSError:
+                pass  # of `up --detach` it goes to the same disk
 
     def _rotate(self) -> None:
         self._file.close()

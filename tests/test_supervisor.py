@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import io
 import json
 import os
 import signal
@@ -343,3 +345,23 @@ def test_logs_rotate_and_read_as_one(tmp_path: Path) -> None:
     for log in logs:
         log.close()
     reader.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_log_that_the_disk_does_not_take_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it when the complaint about that goes to the same disk, as that of `up --detach`."""
+    (tmp_path / "one.log").symlink_to("/dev/full")
+    log = LogFile(tmp_path, "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", Full())
+        log.write("first")
+        log.write("second")
+    log.close()
+    assert (log.lost, log.last) == (2, "second")
+
+
+class Full(io.TextIOBase):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
