@@ -86,6 +86,8 @@ def door_of(topology: Topology, spec: ActorSpec) -> Door | None:
         return None
     port = host.port + 2 * publishers_of(topology, spec.host).index(spec)
     inside = host.bind or (host.address if is_ip(host.address) else "*")
+    if inside == "*" and ":" in host.address:
+        inside = "::"  # for ZeroMQ an asterisk means all addresses of IPv4
     allowed = frozenset(other.key for other in topology.hosts.values() if other.key)
     return Door(
         spec.host, host.key, tcp(inside, port), tcp(inside, port + 1), tcp(host.address, port),

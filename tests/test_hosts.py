@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -497,6 +498,13 @@ def test_apply_restarts_whom_another_key_concerns(two: Topology) -> None:
     two.path.write_text(text.replace("[hosts.b]", f'[hosts.c]\nkey = "{sockets.new_curve().public}"\n[hosts.b]'))
     new = load(two.path)
     assert [spec.name for spec in new.actors if wiring(new, spec) != wiring(two, spec)] == ["demo"]
+
+
+def test_all_addresses_of_the_machine_are_those_of_ipv6_too(two: Topology) -> None:
+    """``bind = "*"`` beside an address of IPv6: the others would find nobody there on IPv4."""
+    two.path.write_text(re.sub(r'address = ".*"', 'address = "fd00::1"\nbind = "*"', two.path.read_text()))
+    door = the_door(load(two.path))
+    assert (door.control_bind, door.control) == ("tcp://[::]:5600", "tcp://[fd00::1]:5600")
 
 
 def test_apply_waits_no_more_for_whom_another_host_has_lost(tmp_path: Path) -> None:
