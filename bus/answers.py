@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from math import inf
 from typing import TYPE_CHECKING
 
 from . import wire
+from .archive import MOST_HISTORY
 from .journal import Journal
 from .messages import Bar, Executed, Instrument, Message
 from .track import Track
@@ -77,14 +80,29 @@ def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:
     if start.last is not None:
         return _last_bars(journal, track, start.last)
     if start.from_ms is not None:
-        seq = track.seq_from(start.from_ms)
-        earliest = track.time_at(0) if track.places else track.time_ms + 1
-        truncated = track.first > 0 and earliest > start.from_ms
-    elif start.seq is not None:
-        seq, truncated = max(start.seq, track.first), start.seq < track.first
-    else:
-        seq, truncated = track.first, False
+        return _from_time(journal, track, start.from_ms, start.older)
+    seq = max(start.seq or 0, track.first)
+    truncated = start.seq is not None and start.seq < track.first
     return Span(min(seq, track.head), track.head, truncated, start.older), track.entry_of(seq)
+
+
+def _from_time(journal: Journal, track: Track, from_ms: int, older: int) -> tuple[Span, int]:
+    """From a bar that the asker has; what is between that and the journal's first bar is missing, if anything is."""
+    seq = min(track.seq_from(from_ms), track.head)
+    first_ms = _first_bar_ms(journal, track)
+    truncated = track.first > 0 and first_ms > from_ms
+    missing = MOST_HISTORY if first_ms > from_ms > 0 else older
+    return Span(seq, track.head, truncated, missing), track.entry_of(seq)
+
+
+def _first_bar_ms(journal: Journal, track: Track) -> float:
+    """When the earliest bar opens that is kept; infinite if there is none."""
+    entries = range(len(track.places))
+    for entry in entries[bisect_right(entries, 0, key=track.time_at) :]:  # before it there are such as the instrument
+        for message in decode(journal.record_at(track.places[entry]).payload):
+            if isinstance(message, Bar | Executed):
+                return (message.bar if isinstance(message, Executed) else message).time_ms
+    return inf
 
 
 def _last_bars(journal: Journal, track: Track, last: int) -> tuple[Span, int]:

@@ -175,8 +175,11 @@ class Link:
             log.warning("%s %s", self.place, state)
         for cursor in self.cursors.values():
             cursor.silent = self._away
-        if self._away and self.announcement.remote:
-            self.greet()  # ZeroMQ gives a connection up for good after an error in its encryption
+        if self.announcement.remote:  # ZeroMQ gives a connection up for good after an error in its encryption
+            if self._away:
+                self.greet()
+            else:
+                self._historian.reconnect(self.announcement.control, self._curve)
 
     # --- asking ---------------------------------------------------------------------------------------------------
 

@@ -198,13 +198,38 @@ async def test_a_lost_journal_is_another_epoch_and_doubles_nothing(tmp_path: Pat
         path.unlink()
     async with publishing(run) as publisher:
         if live:
-            await wait_until(lambda: all(c.epoch == publisher.epoch and c.live for c in taken.subscriber.cursors))
+            await wait_until(lambda: all(c.epoch == publisher.epoch and c.settled for c in taken.subscriber.cursors))
         for number in range(5, 15):
             publisher.publish(STREAM, make_bar(number))
             publisher.flush()
         await wait_until(lambda: len(taken.closed()) >= 15)
     assert taken.closed() == list(range(15))
     await taken.subscriber.close()
+
+
+@pytest.mark.parametrize("live", [False, True])
+async def test_what_a_new_journal_lacks_is_asked_of_the_history(tmp_path: Path, live: bool) -> None:
+    """A journal that was removed begins later than the subscriber has got: nothing between is missing in the end."""
+    run = run_dir(tmp_path)
+
+    async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        return [make_bar(number, origin="backfill") for number in range(after_ms // 60_000 + 1, before_ms // 60_000)]
+
+    async with publishing(run) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(10)))
+        taken = Taken(run, [STREAM])
+        await wait_until(lambda: len(taken.closed()) == 10)
+    delete(publisher.journal.folder)
+    publisher = Publisher(run, "demo", history=history)
+    await publisher.open()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"))
+    if live:
+        await wait_until(lambda: all(c.epoch == publisher.epoch and c.settled for c in taken.subscriber.cursors))
+    publisher.publish(STREAM, *map(make_bar, range(20, 25)))
+    await wait_until(lambda: 24 in taken.closed())
+    assert taken.closed() == list(range(25))
+    await taken.subscriber.close()
+    await publisher.close()
 
 
 async def test_what_is_no_longer_kept_is_said_and_asked_of_the_history(tmp_path: Path) -> None:
