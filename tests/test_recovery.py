@@ -52,8 +52,8 @@ stream = "{STREAM}"
 """
 PLACES = (
     "publisher.between-journal-and-send:40",
-    "ohlcv.between-record-and-header:5",
-    "ohlcv.after-commit:3",
+    "ohlcv.between-record-and-header:2",
+    "ohlcv.after-commit:2",
     "runner.between-execution-and-journal:2000",
     "sink.after-end",
 )
