@@ -118,6 +118,7 @@ def test_a_cable_is_pulled_and_put_back(tmp_path: Path, alone: Bench) -> None:
     assert plots(tmp_path / "b") == plots(alone.folder)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(bool(lossy := missing(lossy=True)), reason=lossy)
 def test_cables_that_lose_packets(tmp_path: Path, alone: Bench) -> None:
     """Every tenth packet is lost and each is late: the same bytes."""
@@ -125,7 +126,7 @@ def test_cables_that_lose_packets(tmp_path: Path, alone: Bench) -> None:
         addresses = {"a": net.address("a"), "b": "", "c": net.address("c")}
         hosts = Hosts(tmp_path, ACTORS.replace("SPEED", "0"), addresses, lambda host: net.command(host, []))
         ups = {host: hosts.start(host) for host in hosts.benches}
-        ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
+        ended = {host: hosts.benches[host].end(up, 240) for host, up in ups.items()}
     assert {host: end.code for host, end in ended.items()} == dict.fromkeys("abc", 0), ended
     assert hosts.digests() == alone.digests()
 
