@@ -22,6 +22,8 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parent
+FEWEST = 5
+"""Rounds, for results that are kept: a median of fewer says too little."""
 LATEST = ROOT / "results" / "latest.json"
 PAGE = ROOT.parent / "docs" / "benchmarks.md"
 SUITES = {
@@ -133,7 +135,7 @@ def _goal(row: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="ids, separated by commas")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=FEWEST, help=f"with fewer than {FEWEST} nothing is written")
     given = parser.parse_args()
     wanted = [name.strip() for name in given.only.split(",") if name.strip()] or list(SUITES)
     if unknown := [name for name in wanted if name not in SUITES]:
@@ -143,7 +145,8 @@ def main() -> int:
     for name in dict.fromkeys(SUITES[name] for name in wanted):
         rows = [row for row in rows if SUITES[suite_of(row["id"])] != name]
         rows = in_order(rows + measured(import_module(name), given.rounds))
-        keep(rows)
+        if given.rounds >= FEWEST:
+            keep(rows)
     return 0
 
 

@@ -162,7 +162,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=40, help="bars a second of each stream")
     parser.add_argument("--proof", default="", help=f"long proofs: all, or of {' '.join(PROOFS)}; NAME:N is so long")
     parser.add_argument("--write", action="store_true", help="write docs/chaos.md")
-    return parser.parse_args()
+    given = parser.parse_args()
+    for name, asked, there in (("KINDS", given.kinds, KINDS), ("PROOF", given.proof, {**PROOFS, "all": None})):
+        for word in asked.replace(",", " ").split():
+            if word.partition(":")[0] not in there:
+                parser.error(f"{name}={word} is unknown: there is {' '.join(there)}")
+    return given
 
 
 if __name__ == "__main__":
