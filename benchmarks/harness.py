@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import psutil
 import zmq
@@ -44,8 +44,9 @@ def together(*commands: Sequence[str]) -> list[Any]:
 
     :raises SystemExit: one has failed, or they are not over after PATIENCE_S; none is left running
     """
-    with tempfile.TemporaryFile("w+") as errors:
-        running = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=errors, text=True) for c in commands]
+    with ExitStack() as files:
+        errors, *said = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(len(commands) + 1))
+        running = [subprocess.Popen(c, stdout=to, stderr=errors) for c, to in zip(commands, said, strict=True)]
         deadline = time.monotonic() + PATIENCE_S
         try:
             while any(process.poll() is None for process in running) and not any(p.returncode for p in running):
@@ -59,7 +60,12 @@ def together(*commands: Sequence[str]) -> list[Any]:
             for process in running:
                 process.kill()
                 process.wait()
-        return [json.loads(process.stdout.read().splitlines()[-1]) for process in running if process.stdout]
+        return [json.loads(_last_line(to)) for to in said]
+
+
+def _last_line(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().splitlines()[-1]
 
 
 @contextmanager
