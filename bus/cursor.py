@@ -113,13 +113,17 @@ class Cursor:
 
     def note(self, messages: list[Message]) -> None:
         """Remember what was delivered last."""
+        last, time_ms = self.last, self.time_ms
         for message in messages:
             if type(message) is Bar:
-                self.last = message
-                if message.closed and message.time_ms > self.time_ms:  # else a revision, or it is late
-                    self.time_ms = message.time_ms
+                last = message
+                if message.closed and message.time_ms > time_ms:  # else a revision, or it is late
+                    time_ms = message.time_ms
             else:
+                self.last, self.time_ms = last, time_ms
                 self._note_other(message)
+                last, time_ms = self.last, self.time_ms
+        self.last, self.time_ms = last, time_ms
 
     def _note_other(self, message: Message) -> None:
         if type(message) is Executed:

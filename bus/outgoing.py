@@ -31,19 +31,24 @@ class Out:
 
     def remember(self, messages: Iterable[Message]) -> tuple[int, int]:
         """Note what the messages say of the stream; the number of new closed bars in them, and the latest bar time."""
-        bars = 0
-        time_ms = self.last.time_ms if self.last is not None else 0
+        bars, last = 0, self.last
+        time_ms = last.time_ms if last is not None else 0
         for message in messages:
             if type(message) is Bar and message.closed and message.time_ms >= time_ms:
                 time_ms = message.time_ms
-                self.last = message
-                self.ended = False
-                bars += not message.revision
+                last = message
+                if not message.revision:
+                    bars += 1
             else:
+                self._say_last(last)
                 new, latest_ms = self._remember_other(message)
-                bars += new
-                time_ms = max(time_ms, latest_ms)
+                bars, time_ms, last = bars + new, max(time_ms, latest_ms), self.last
+        self._say_last(last)
         return bars, time_ms
+
+    def _say_last(self, bar: Bar | None) -> None:
+        if bar is not self.last:
+            self.last, self.ended = bar, False
 
     def _remember_other(self, message: Message) -> tuple[int, int]:
         """Not the stream's next closed bar: the same two numbers of it."""
