@@ -221,6 +221,7 @@ class Supervisor:
                 self._lacking[case] = math.inf
                 self._say(f"{publisher.name} is started again: {consumer.name} had not come to its end")
                 publisher.launch(self._forgotten | {child.name for child in self._children.values() if child.over})
+                return
 
     def _published(self, child: Child) -> list[str]:
         return self.topology.published(child.spec)
