@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32)
@@ -16,6 +17,15 @@ _OFF = struct.pack("ii", 1, 0)
 def shake_hands(endpoint: str, count: int) -> int:
     """Connect so many times; how many the publisher took."""
     return sum(1 for _ in range(count) if _knock(endpoint))
+
+
+def knock_till_it_leaves(endpoint: str) -> int:
+    """Connect until nobody listens there; how often somebody did."""
+    taken = 0
+    with suppress(ConnectionError, TimeoutError):
+        while _knock(endpoint):
+            taken += 1
+    return taken
 
 
 def besiege(endpoint: str, seconds: float) -> float:
