@@ -118,16 +118,45 @@ class Executed(Struct, frozen=True, array_like=True, tag="executed"):
     history: bool = False
 
 
+class Meta(Struct, frozen=True, array_like=True, tag="meta"):
+    """How plots are to be drawn: PyneCore's own descriptions (``id``, ``kind``, colours, styles, pane).
+
+    Those that are new or have changed since the last one; an ``id`` that was described before is replaced.
+    ``kind`` is ``plot``, ``shape``, ``char``, ``arrow``, ``candle``, ``bar``, ``bgcolor``, ``barcolor``,
+    ``hline`` or ``fill``.
+    """
+
+    time_ms: int
+    plots: tuple[dict[str, Any], ...]
+
+
 class Plot(Struct, frozen=True, array_like=True, tag="plot"):
-    """The values of a script's plots at one bar, by title; ``None`` is Pine's na."""
+    """The values of a script's plots at one bar, by title; ``None`` is Pine's na.
+
+    ``styles`` holds what is dynamic (colours as ``#RRGGBBAA``), by the plot's id; what is missing is as it was.
+    """
 
     time_ms: int
     values: dict[str, float | str | bool | None]
     closed: bool = True
+    styles: dict[str, Any] = field(default_factory=dict)
+
+
+class Drawing(Struct, frozen=True, array_like=True, tag="drawing"):
+    """A line, label, box, table, polyline or fill was made, changed or taken away, as PyneCore describes it.
+
+    ``fields`` are all of its fields at ``create`` and those that have changed at ``update``.
+    """
+
+    time_ms: int
+    op: Literal["create", "update", "delete"]
+    kind: str
+    id: int
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 class Alert(Struct, frozen=True, array_like=True, tag="alert"):
-    """``alert()`` was called."""
+    """``alert()`` was called, or the condition of an ``alertcondition()`` held."""
 
     time_ms: int
     message: str
@@ -135,18 +164,55 @@ class Alert(Struct, frozen=True, array_like=True, tag="alert"):
     title: str = ""
 
 
+class Order(Struct, frozen=True, array_like=True):
+    """What a strategy wants done, or takes back (``cancel``); ``replace`` changes an order that waits.
+
+    ``size`` counts what ``size_of`` says: units, or a share (0 to 1) of what is ``available`` when it is filled.
+    ``closes`` is the entry that this order exits (``*`` is all of them); without it the order may open.
+    Prices are those of a limit, a stop, a trailing stop (``trail_offset`` behind the best price since
+    ``trail_price``) and of the exits that come with an entry (``stop_loss``, ``take_profit``).
+    """
+
+    id: str
+    op: Literal["place", "replace", "cancel"]
+    side: Literal["buy", "sell"]
+    size: float
+    size_of: Literal["units", "available"] = "units"
+    kind: Literal["market", "limit", "stop", "stop-limit", "trailing"] = "market"
+    limit: float | None = None
+    stop: float | None = None
+    trail_price: float | None = None
+    trail_offset: float | None = None
+    stop_loss: float | None = None
+    take_profit: float | None = None
+    closes: str = ""
+    oca: str = ""
+    comment: str = ""
+
+
 class Signal(Struct, frozen=True, array_like=True, tag="signal"):
-    """What a strategy holds after a confirmed bar; one a bar, ``hold`` included."""
+    """What a strategy holds and wants after a confirmed bar; one a bar, ``hold`` included.
+
+    ``action`` is what it wants: to open (``buy``, ``sell``), only to close, or nothing new. ``orders`` are what
+    it has placed, changed or cancelled on this bar. ``position`` is what it holds, ``target`` what it will hold
+    when its market orders are filled (None: not known before), ``price`` the bar's close. ``confidence`` (0 to 1)
+    is the strategy's own word, or None. ``phase`` is ``history`` while a run catches up with what is past.
+    """
 
     time_ms: int
-    action: Literal["buy", "sell", "hold"]
+    action: Literal["buy", "sell", "close", "hold"]
     position: float
     equity: float
     reason: str = ""
+    price: float | None = None
+    target: float | None = None
+    orders: tuple[Order, ...] = ()
+    confidence: float | None = None
+    phase: Literal["history", "live"] = "live"
 
 
 class Fill(Struct, frozen=True, array_like=True, tag="fill"):
-    """A closed trade of a strategy, as PyneCore books it."""
+    """A closed trade of a strategy, as PyneCore books it. ``size`` is signed: negative is short."""
 
     time_ms: int
     entry_id: str
@@ -157,6 +223,38 @@ class Fill(Struct, frozen=True, array_like=True, tag="fill"):
     exit_ms: int
     exit_price: float
     profit: float
+    entry_comment: str = ""
+    exit_comment: str = ""
+    commission: float = 0.0
+    max_runup: float = 0.0
+    max_drawdown: float = 0.0
+
+
+class Holding(Struct, frozen=True, array_like=True):
+    """An open trade. ``size`` is signed: negative is short."""
+
+    entry_id: str
+    size: float
+    entry_ms: int
+    entry_price: float
+    profit: float = 0.0
+    comment: str = ""
+
+
+class Account(Struct, frozen=True, array_like=True, tag="account"):
+    """A strategy's book after a confirmed bar, in the account's currency; said when it differs from the last one.
+
+    ``statistics`` are those of TradingView's Strategy Tester, by PyneCore's names; said when a trade was closed.
+    """
+
+    time_ms: int
+    position: float
+    average_price: float | None
+    equity: float
+    open_profit: float
+    net_profit: float
+    open_trades: tuple[Holding, ...] = ()
+    statistics: dict[str, float | str | None] = field(default_factory=dict)
 
 
 class Log(Struct, frozen=True, array_like=True, tag="log"):
@@ -167,7 +265,10 @@ class Log(Struct, frozen=True, array_like=True, tag="log"):
     text: str
 
 
-Message = Bar | State | End | Instrument | Run | Executed | Plot | Alert | Signal | Fill | Log
+Said = Meta | Plot | Drawing | Alert | Signal | Fill | Account | Log
+"""What a script says."""
+
+Message = Bar | State | End | Instrument | Run | Executed | Said
 """Everything that a stream can carry."""
 
 
