@@ -146,7 +146,8 @@ def ours(scripts: int) -> list[float]:
     with folder() as at:
         path = topology(at, scripts, "", "", _SINK)
         acting = [call(act, path, f"r{number}") for number in range(scripts)]
-        found: list[float] = together(call(receive, path, scripts), call(pace, path, int(SECONDS * rate), rate), *acting)[0]
+        pacing = call(pace, path, int(SECONDS * rate), rate)
+        found: list[float] = together(call(receive, path, scripts), pacing, *acting)[0]
     return found
 
 
