@@ -5,22 +5,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
-from chaos import oracle
+from chaos import leftovers, oracle
 from chaos.faults import KINDS, Missed
 from chaos.oracle import Item, Outcome, Result, compare, compare_slice
 from chaos.plan import allowed, plan
 from chaos.proofs import retention
-from chaos.world import Size, undisturbed, world
+from chaos.world import PYTHONPATH, Size, undisturbed, world
 
 SMALL = Size(bars=1000, rate=20)
 SEED = 5
+CHILD = {**os.environ, "PYTHONPATH": PYTHONPATH}
 GROUPS = {
     "processes": ("loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
     "disks": ("torn", "flip", "removed", "full", "power"),
@@ -69,6 +74,54 @@ def test_a_seed_is_a_plan() -> None:
     assert plan(1, 200, list(KINDS)) == plan(1, 200, list(KINDS)) != plan(2, 200, list(KINDS))
     assert {fault.kind for fault in plan(1, 200, list(KINDS))} == set(KINDS)
     assert [fault.number for fault in plan(3, 50, ["kill"])] == list(range(50))
+
+
+def test_what_is_not_in_the_plan_is_a_sentence() -> None:
+    """Not a run without any harm, which would look like a good one."""
+    for only in ("48-50", "x"):
+        command = [sys.executable, "-m", "chaos", "--faults", "50", "--only", only]
+        done = subprocess.run(command, env=CHILD, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done
+        assert f"ONLY={only} is no part of the plan" in done.stderr
+
+
+KILLED = """
+import os, signal, subprocess, sys
+from chaos.disks import Disk, refused
+from chaos.leftovers import own_folder
+with own_folder() as folder:
+    if not refused():
+        Disk(folder / "disk.img", folder / "disk")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    left = subprocess.Popen(["sleep", "1000"], env={"XDG_RUNTIME_DIR": str(folder / "rt")}, **quiet)
+    print(left.pid, flush=True)
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+"""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is more than a name that its parent has not read yet."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_killed_run_is_tidied_up_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its processes, its disks and its files, and nothing of one that lives; one that is interrupted does it itself."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for number in ("SIGKILL", "SIGINT"):
+        command, environment = [sys.executable, "-c", KILLED, number], {**CHILD, "TMPDIR": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        with leftovers.own_folder() as mine:
+            found = leftovers.dead()
+            assert len(found) == (number == "SIGKILL"), done
+            for folder in found:
+                leftovers.tidy(folder)
+            assert [*tmp_path.iterdir()] == [mine]
+        assert not runs(int(done.stdout))
+        assert str(tmp_path) not in Path("/proc/mounts").read_text()
+    assert [*tmp_path.iterdir()] == []
 
 
 WANTED: list[Item] = [(f"bar {number}", number) for number in range(6)]

@@ -12,14 +12,15 @@ import resource
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 from .faults import ACTORS, KINDS, Missed
+from .leftovers import dead, own_folder, tidy
 from .oracle import Outcome, Result
 from .page import Row, write
 from .plan import Fault, allowed, plan, rounds
@@ -76,10 +77,9 @@ class Lab:
     def seed(self, seed: int) -> None:
         """All faults of one seed."""
         began, row = time.monotonic(), self.seeds.setdefault(seed, Row())
-        first, _, last = self._given.only.partition("-")
         faults = plan(seed, self._given.faults, self.allowed)
-        if first:
-            faults = faults[int(first) : int(last or first) + 1]
+        if self._given.only:
+            faults = [faults[number] for number in _part(self._given.only)]
         calm = self._calm(seed, self._size)
         for number, some in enumerate(rounds(faults, self._given.round)):
             print(f"seed {seed}, world {number}", flush=True)
@@ -108,6 +108,8 @@ class Lab:
             proof = Proof(Outcome(lost=1), "it did not end", [f"it hangs: {error}"])
         self.proofs[name] = proof
         print(f"  {proof.said}: {proof.outcome}", *proof.outcome.notes, *proof.broken, sep="\n    ", flush=True)
+        if not proof.holds:
+            (self._root / name).rename(self._root / f"{name}.kept")
 
     def _calm(self, seed: int, size: Size) -> Result:
         """The undisturbed world of a size; at what pace its bars come makes no difference."""
@@ -126,11 +128,17 @@ class Lab:
 
 def main() -> int:
     given = _arguments()
-    root = Path(tempfile.mkdtemp(prefix="chaos-"))
-    os.environ.update(XDG_RUNTIME_DIR=_private(root / "rt"), PYNELIVE_CACHE=_private(root / "cache"))
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a process of visitors has many sockets
-    lab = Lab(given, root)
+    for folder in dead():
+        print(f"what a killed run has left is removed: {folder}", flush=True)
+        tidy(folder)
+    with own_folder() as root:
+        os.environ.update(XDG_RUNTIME_DIR=_private(root / "rt"), PYNELIVE_CACHE=_private(root / "cache"))
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a process of visitors has many sockets
+        return _work(Lab(given, root), given)
+
+
+def _work(lab: Lab, given: argparse.Namespace) -> int:
     for kind, why in lab.refused.items():
         print(f"left out: {kind} ({why})")
     first, _, last = given.seed.partition("..")
@@ -140,10 +148,8 @@ def main() -> int:
         lab.prove(name, int(first))
     if given.write:
         write(len(ACTORS), lab.seeds, lab.kinds, lab.refused, lab.proofs)
-    if any(row.outcome for row in lab.seeds.values()) or not all(proof.holds for proof in lab.proofs.values()):
-        return 1
-    shutil.rmtree(root)
-    return 0
+    wrong = any(row.outcome for row in lab.seeds.values()) or not all(proof.holds for proof in lab.proofs.values())
+    return int(wrong)
 
 
 def _private(folder: Path) -> str:
@@ -166,10 +172,26 @@ def _arguments() -> argparse.Namespace:
     for name, asked, there in (("KINDS", given.kinds, KINDS), ("PROOF", given.proof, {**PROOFS, "all": None})):
         for word in asked.replace(",", " ").split():
             if word.partition(":")[0] not in there:
-                parser.error(f"{name}={word} is unknown: there is {' '.join(there)}")
+                _refuse(parser, f"{name}={word} is unknown: there is {' '.join(there)}")
+    if given.only and not ((part := _part(given.only)) and part[-1] < given.faults):
+        has = f"has the numbers 0 to {given.faults - 1}" if given.faults else "is empty"
+        _refuse(parser, f"ONLY={given.only} is no part of the plan, which {has}: give one number, or FIRST-LAST")
     return given
+
+
+def _part(only: str) -> range:
+    """The numbers that are meant; none if it says no numbers."""
+    first, _, last = only.partition("-")
+    return range(int(first), int(last or first) + 1) if f"{first}{last}".isdecimal() else range(0)
+
+
+def _refuse(parser: argparse.ArgumentParser, sentence: str) -> NoReturn:
+    parser.exit(2, f"{parser.prog}: {sentence}\n")
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # nothing is left running or mounted
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
