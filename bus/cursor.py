@@ -56,6 +56,11 @@ class Cursor:
         self.ended_at = -2
 
     @property
+    def placed(self) -> bool:
+        """Whether the seq is known from which on messages come."""
+        return self.begun and self.start is None
+
+    @property
     def behind(self) -> bool:
         """Whether something must be asked for: a replay, or the source's history."""
         return self.begun and (self.held is not None or self.start is not None or self.next < self.head)

@@ -239,13 +239,16 @@ class Subscriber:
             link.moved(announcement)
 
     async def all_found(self, timeout_s: float = 5.0) -> None:
-        """Wait until every exact stream and at least one of every pattern was found and is live.
+        """Wait until every exact stream and at least one of every pattern was found, and it is settled where each
+        stream begins: what is said from now on will come.
 
         :raises Fault: the time is over; names what nobody publishes, or who is of another version
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
-        while missing := self._not_found():
+        while (missing := self._not_found()) or not all(cursor.placed for cursor in self.cursors):
             if asyncio.get_running_loop().time() > deadline:
+                if not missing:
+                    return  # it has been found, and its publisher has just died or is busy
                 require_up(self._run)
                 if refused := [link.refused for link in self.links.values() if link.refused]:
                     raise Fault(refused[0])
