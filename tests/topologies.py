@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import os
 import signal
 import subprocess
@@ -18,13 +17,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pynecore.core.ohlcv import OHLCVReader
+from pynelive.bus.control import Request, ask
+from pynelive.bus.errors import Fault
 from pynelive.bus.journal import Journal
 from pynelive.bus.messages import Message
+from pynelive.bus.rundir import RunDir
 from pynelive.bus.wire import decode
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = (sys.executable, "-m", "pynelive")
+PATIENCE_S = 200.0
+"""How long anything may take on a machine that is busy with something else."""
 CANDLE = ("time_ms", "open", "high", "low", "close", "volume")
 
 Candle = tuple[int, float, float, float, float, float]
@@ -61,7 +66,7 @@ class Bench:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def end(self, process: subprocess.Popen[str], timeout_s: float = 60) -> Ended:
+    def end(self, process: subprocess.Popen[str], timeout_s: float = PATIENCE_S) -> Ended:
         """Wait for the end of ``up``; what is still running after that time is stopped and the test fails."""
         try:
             output, _ = process.communicate(timeout=timeout_s)
@@ -73,7 +78,7 @@ class Bench:
         assert not self.processes(), "something is left running"
         return Ended(process.returncode, output)
 
-    def up(self, timeout_s: float = 60, **environment: str) -> Ended:
+    def up(self, timeout_s: float = PATIENCE_S, **environment: str) -> Ended:
         """``pynelive up`` to its end."""
         return self.end(self.start(**environment), timeout_s)
 
@@ -89,10 +94,12 @@ class Bench:
         return found
 
     def ps(self) -> dict[str, dict[str, Any]]:
-        """What ``pynelive ps`` says of each actor; nothing if the bus is not up."""
-        command = [*COMMAND, "ps", "--json", "--bus", str(self.path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return {} if done.returncode else {view["name"]: view for view in json.loads(done.stdout)}
+        """What ``pynelive ps --json`` says of each actor, asked as it asks; nothing if the bus is not up."""
+        try:
+            views = ask(RunDir(self.run_dir), Request("ps")).views
+        except Fault:
+            return {}
+        return {view.name: msgspec.to_builtins(view) for view in views}
 
     def log(self, name: str) -> str:
         """All that an actor, or the supervisor, has logged."""
@@ -135,12 +142,12 @@ def aapl(folder: Path) -> str:
     return "AAPL@1D"
 
 
-def wait_for(happened: Callable[[], Any], timeout_s: float = 100) -> Any:
+def wait_for(happened: Callable[[], Any], timeout_s: float = PATIENCE_S) -> Any:
     """What it returns, as soon as that is true."""
     deadline = time.monotonic() + timeout_s
     while not (found := happened()):
         assert time.monotonic() < deadline, "it has not happened"
-        _pause(0.01)
+        _pause(0.03)
     return found
 
 
