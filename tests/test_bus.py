@@ -36,6 +36,17 @@ def drop_frames(publisher: Publisher, share: float, seed: int) -> list[int]:
     return lost
 
 
+def fall_silent_after(publisher: Publisher, heartbeats: int) -> None:
+    """Send no more than so many."""
+    send, left = publisher._send_heads, iter(range(heartbeats))
+
+    def rarely(topic: bytes, heads: dict[str, int]) -> None:
+        if next(left, None) is not None:
+            send(topic, heads)
+
+    publisher._send_heads = rarely  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3])
 async def test_dropped_frames_are_repaired_in_order(tmp_path: Path, share: float) -> None:
     """With 1 to 30 % of the frames lost, the last one too, everything arrives once, in order, within two heartbeats;
@@ -52,10 +63,10 @@ async def test_dropped_frames_are_repaired_in_order(tmp_path: Path, share: float
             await asyncio.sleep(0)
         publisher.flush()
         publisher._send = lambda data: lost.append(len(data))  # type: ignore[assignment]
+        fall_silent_after(publisher, heartbeats=2)
         publisher.publish(STREAM, make_bar(600), End())
         publisher.flush()
-        async with asyncio.timeout(2 * publisher.heartbeat_s + 0.2):
-            await wait_until(lambda: taken.closed()[-1:] == [600])
+        await wait_until(lambda: taken.closed()[-1:] == [600])
 
         assert taken.closed() == list(range(601))
         assert taken.subscriber.counters()["repairs"] > 0
@@ -70,7 +81,6 @@ async def test_dropped_frames_are_repaired_in_order(tmp_path: Path, share: float
         await taken.subscriber.close()
 
 
-@pytest.mark.parametrize("streams", [1, 2000])
 async def load(publisher: Publisher, names: list[str], dice: random.Random) -> None:
     """Publish bars to the first stream, and as many to the others, until cancelled."""
     for number in itertools.count(300):
