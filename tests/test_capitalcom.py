@@ -63,7 +63,7 @@ class Seen:
         self.states: list[tuple[str, str, int]] = []
         """Stream, state, and how many bars had closed by then."""
 
-    async def until(self, enough: Callable[[], bool], timeout_s: float = 60) -> None:
+    async def until(self, enough: Callable[[], bool], timeout_s: float = 100) -> None:
         """Watch until it is enough."""
         async with asyncio.timeout(timeout_s):
             async for key, message, _ in self.provider.watch():

@@ -57,7 +57,7 @@ async def connected(at: Lab, *symbols: str) -> AsyncIterator[Ccxt]:
 async def until(source: Ccxt, enough: Callable[[list[Update]], bool]) -> list[Update]:
     """Watch until it is enough."""
     seen: list[Update] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         async for update in source.watch():
             seen.append(update)
             if enough(seen):

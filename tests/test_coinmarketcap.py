@@ -42,7 +42,7 @@ async def watched(provider: CoinMarketCap, enough: Callable[[list[Update]], bool
     """All updates from a connect on, until there are enough of them."""
     updates: list[Update] = []
     await provider.connect()
-    async with asyncio.timeout(40), aclosing(provider.watch()) as watch:  # type: ignore[type-var]
+    async with asyncio.timeout(100), aclosing(provider.watch()) as watch:  # type: ignore[type-var]
         async for update in watch:
             updates.append(update)
             if enough(updates):
@@ -59,7 +59,9 @@ async def test_bars_are_made_of_the_prices_that_were_seen(monkeypatch: pytest.Mo
         venue.follow(monkeypatch)
         keys = [parse_key(text) for text in ("BTC/USD@5", "id:2/EUR@5")]
         async with using(provider_at(venue, *map(str, keys))) as provider:
-            updates = await watched(provider, lambda all_: all(len(closes(all_, key)) >= 4 for key in keys))
+            updates = await watched(provider, lambda all_: all(
+                len(bars := closes(all_, key)) >= 4 and max(bar.extra["samples"] for bar in bars) >= 4 for key in keys
+            ))  # fmt: skip
         looks = venue.counters()["requests:/v2/cryptocurrency/quotes/latest"]
         assert venue.counters()["credits"] == 2 * looks + 1  # two currencies, and the map
         for key, symbol in zip(keys, ("BTC/USD", "ETH/EUR"), strict=True):
@@ -75,7 +77,6 @@ async def test_bars_are_made_of_the_prices_that_were_seen(monkeypatch: pytest.Mo
                     assert (bar.open, bar.high, bar.low, bar.close) == (
                         prices[0], max(prices), min(prices), prices[-1],
                     )  # fmt: skip
-            assert max(bar.extra["samples"] for bar in bars) >= 4
 
 
 async def test_the_plans_own_bars_are_never_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,11 +139,12 @@ async def test_credits_are_spread_and_never_overdrawn(monkeypatch: pytest.Monkey
         venue.follow(monkeypatch)
         began_ms = venue.counters()["now_ms"]
         async with using(provider_at(venue, "BTC/USD@60", credits_per_day=200, requests_per_min=30)) as provider:
-            await watched(provider, lambda all_: all_[-1].event_ms > venue.spec.epoch_ms + DAY_MS)
+            await watched(provider, lambda all_: all_[-1].event_ms > venue.spec.epoch_ms + DAY_MS
+                          and provider.counters["credits"] >= 10)  # fmt: skip
         counted = venue.counters()
         days = (counted["now_ms"] - began_ms) / DAY_MS
         assert counted["error:1008"] + counted["error:1009"] + counted["error:1010"] == 0
-        assert 10 <= counted["credits"] <= 200 * days + 3
+        assert counted["credits"] <= 200 * days + 3
         assert provider.counters["credits"] in (counted["credits"], counted["credits"] - 1)
 
 

@@ -38,7 +38,9 @@ provider = "demo"
 streams = ["BTC/USDT@1"]
 options = { speed = 0, bars = 300 }
 """
-PATIENCE_S = 60
+PATIENCE_S = 100
+_BUSY = re.compile(r"^.* (is silent now; waiting for it to come back|answers)\n", re.MULTILINE)
+"""What may be said of a publisher on a machine that is busy with something else."""
 _BLOCK = re.compile(r"<!-- ([a-z ]+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
 
 
@@ -84,7 +86,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, shell: dict[str, str]) -> Ite
     folder = tmp_path_factory.mktemp("demo")
     shutil.copy(ROOT / "topology.toml", folder)
     shutil.copytree(ROOT / "examples", folder / "examples")
-    run("pynelive up --detach --duration 100", folder, shell)
+    run("pynelive up --detach --duration 900", folder, shell)
     yield folder
     run("pynelive stop", folder, shell)
 
@@ -139,7 +141,7 @@ def test_commands_attach_as_they_are_written(code: str, demo: Path, shell: dict[
     """A block of commands for a second terminal, each on its own; Ctrl-C ends those that go on."""
     processes = {line: begun(["bash", "-c", line], demo, shell) for line in code.splitlines()}
     ends = [(line, *interrupted(line, process, demo), process.returncode) for line, process in processes.items()]
-    assert [end for end in ends if end[2:] != ("", 0)] == []
+    assert [end for end in ends if _BUSY.sub("", end[2]) or end[3]] == []
     assert all(said for _, said, _, _ in ends), ends
     assert (demo / "extra" / "demo_BTC_USDT_1.ohlcv").stat().st_size
 
@@ -149,7 +151,7 @@ def test_python_runs_as_it_is_written(code: str, demo: Path, shell: dict[str, st
     """A program of a page, beside the running demo."""
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, cwd=demo, env=shell, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, _BUSY.sub("", done.stderr)) == (0, "")
     assert done.stdout or "with" not in code
 
 

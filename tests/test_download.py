@@ -37,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pynelive(*arguments: str, code: int = 0) -> str:
     """What the command prints; on standard error if it is to fail."""
     command = [sys.executable, "-m", "pynelive", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stderr if code else done.stdout
 

@@ -262,8 +262,10 @@ async def test_who_never_answers_is_named(two: Topology, tmp_path: Path, caplog:
     which address does not answer; once it answers, it is no longer so."""
     run = elsewhere(two, tmp_path / "b")
     place = f"'demo' on {the_door(two).control}"
-    async with publishing(run, "local"):
+    async with publishing(run, "local") as local:
+        local.publish(STREAM, make_bar(1))
         taken = Taken(run, [STREAM, "demo:ETH@1"])
+        await wait_until(lambda: taken.closed() == [1])
         with pytest.raises(Fault, match=f"nobody who answers publishes .*{place} does not answer; there is {STREAM}"):
             await taken.subscriber.all_found(1.0)
         await wait_until(lambda: bool(taken.subscriber.unheard(two)))

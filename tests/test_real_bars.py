@@ -21,7 +21,7 @@ def test_real_bars_are_played_once(tmp_path: Path) -> None:
     folder = shutil.copytree(Path(pynelive.__file__).parent / "examples", tmp_path / "examples")
     for said in (f"sample     done  {BARS:,} bars\nema-cross", "all of it was there already"):
         command = [sys.executable, "-m", "pynelive", "up", str(folder / "real-bars.toml")]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200)
         assert (done.returncode, done.stderr) == (0, "")
         assert said in done.stdout
         assert f"{BARS:,} bars  2000-03-01" in done.stdout

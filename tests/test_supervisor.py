@@ -28,7 +28,7 @@ from pynelive.bus.topology import load
 from pynelive.commands.app import app
 from topologies import wait_for
 
-PATIENCE_S = 40.0
+PATIENCE_S = 100.0
 """How long a busy machine is waited for."""
 
 TINY = '''
@@ -166,9 +166,9 @@ async def test_a_killed_actor_comes_back_however_often(tmp_path: Path) -> None:
     """Being killed is nobody's bug: six times in a row do not make it fail, nor touch its neighbour."""
     async with running(written(tmp_path, source="patient", one="patient")) as (supervisor, _):
         neighbour = view(supervisor)["one"].pid
-        for _ in range(6):
+        for number in range(1, 7):
             os.kill(view(supervisor)["source"].pid, signal.SIGKILL)
-            await until(lambda: view(supervisor)["source"].phase == "restarting")
+            await until(lambda number=number: view(supervisor)["source"].restarts == number)
             await until(lambda: not starting(supervisor))
         assert view(supervisor)["one"].pid == neighbour
         assert (view(supervisor)["source"].phase, view(supervisor)["source"].restarts) == ("running", 6)
@@ -181,7 +181,7 @@ async def test_a_crash_loop_is_given_up_and_said(tmp_path: Path) -> None:
     async with running(path, echo=events.append) as (supervisor, task):
         await until(lambda: view(supervisor)["broken"].phase == "failed")
         assert (tmp_path / "starts").read_text().count("broken") == 5
-        assert "for the 5th time within 60 s: the disk is full: free some space" in events[-1]
+        assert any("for the 5th time within 60 s: the disk is full: free some space" in said for said in events)
         await until(lambda: view(supervisor)["source"].phase == "done")
         assert view(supervisor)["one"].phase == "running"
     assert task.result() == 1
