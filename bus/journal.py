@@ -335,9 +335,10 @@ class Journal:
             entry += 1
         return parts, entry
 
-    def in_order(self) -> Iterator[tuple[str, Record]]:
-        """All records of all streams, as they were said."""
-        tracks = ([(place, name) for place in track.places] for name, track in self.tracks.items())
+    def in_order(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Record]]:
+        """All records of these streams (of all), as they were said."""
+        wanted = self.tracks.keys() if names is None else self.tracks.keys() & set(names)
+        tracks = ([(place, name) for place in self.tracks[name].places] for name in wanted)
         for place, name in heapq.merge(*tracks):
             yield name, self.record_at(place)
 

@@ -80,12 +80,20 @@ class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
     host: str = ""
 
 
+class InstanceSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``NAME = {…}`` in ``[runner.instances]``: the runner's script on a stream, with inputs of its own."""
+
+    stream: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
 class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[[runner]]``: one script on one stream; publishes ``run:<name>``."""
+    """``[[runner]]``: a script on a stream, as ``run:<name>``; or on several, as ``run:<name>/<instance>``."""
 
     name: str
     script: str
-    stream: str
+    stream: str = ""
+    instances: dict[str, InstanceSpec] = field(default_factory=dict)
     type: str = "pyne"
     history: _Count = 500
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -164,7 +172,7 @@ class Topology(Struct, frozen=True):
             prefix = self.prefixes.get(spec.name, spec.provider)
             made = [derived(key, method) for key, methods in spec.derive.items() for method in methods]
             return [f"{prefix}:{key}" for key in (*spec.streams, *made)]
-        return [f"run:{spec.name}"] if isinstance(spec, RunnerSpec) else []
+        return [f"run:{seat.name}" for seat in seats_of(spec)] if isinstance(spec, RunnerSpec) else []
 
     def consumed(self, spec: ActorSpec) -> list[str]:
         """The full names of the streams that the actor reads."""
@@ -176,6 +184,14 @@ class Topology(Struct, frozen=True):
         return [spec.name for spec in self.actors if _wanted(stream, patterns(spec))]
 
 
+def seats_of(spec: RunnerSpec) -> tuple[RunnerSpec, ...]:
+    """The runner taken apart: each of its scripts on one stream, by the name under which it is published."""
+    return tuple(
+        replace(spec, name=f"{spec.name}/{name}", stream=each.stream, inputs=spec.inputs | each.inputs, instances={})
+        for name, each in spec.instances.items()
+    ) or (spec,)
+
+
 def derived(key: str, method: str) -> str:
     """The key of a stream that is made from another one: ``BTC/USDT~fill@1``."""
     symbol, _, timeframe = key.rpartition("@")
@@ -185,7 +201,7 @@ def derived(key: str, method: str) -> str:
 def patterns(spec: ActorSpec) -> tuple[str, ...]:
     """What the actor reads, as the file says it."""
     if isinstance(spec, RunnerSpec):
-        return (spec.stream,)
+        return tuple(dict.fromkeys(seat.stream for seat in seats_of(spec) if seat.stream))
     return spec.streams if isinstance(spec, SinkSpec) else ()
 
 
@@ -285,6 +301,7 @@ def _faults(topology: Topology, complete: bool) -> Iterator[str]:
         yield from _bad_fallbacks(topology)
     yield from _bad_derivations(topology)
     yield from _unrunnable(topology)
+    yield from _bad_instances(topology)
     yield from _circles(topology)
     yield from host_faults(topology, {spec.name: place(spec) for spec in topology.actors})
 
@@ -356,18 +373,29 @@ def _unrunnable(topology: Topology) -> Iterator[str]:
     for spec in topology.runners:
         if not os.path.isfile(script := topology.resolve(spec.script)):
             yield f"{place(spec)}, script: there is no file {script}"
-        if is_pattern(spec.stream):
-            yield f"{place(spec)}, stream: '{spec.stream}' must be one stream, without * and ?"
-        elif spec.type == "pyne" and spec.stream.startswith("run:"):
-            yield f"{place(spec)}, stream: a script reads bars, and '{spec.stream}' has none"
+        for stream in patterns(spec):
+            if is_pattern(stream):
+                yield f"{place(spec)}, stream: '{stream}' must be one stream, without * and ?"
+            elif spec.type == "pyne" and stream.startswith("run:"):
+                yield f"{place(spec)}, stream: a script reads bars, and '{stream}' has none"
+
+
+def _bad_instances(topology: Topology) -> Iterator[str]:
+    for spec in topology.runners:
+        if bool(spec.stream) == bool(spec.instances):
+            yield f"{place(spec)}: it needs a 'stream', or several in [runner.instances], and not both"
+        for name in spec.instances:
+            if not is_name(name):
+                yield f"{place(spec)}, instances: {name!r} {NO_NAME}"
 
 
 def _circles(topology: Topology) -> Iterator[str]:
-    source = {f"run:{spec.name}": spec.stream for spec in topology.runners}
+    sources = {f"run:{seat.name}": seat.stream for spec in topology.runners for seat in seats_of(spec)}
     for spec in topology.runners:
-        stream, seen = spec.stream, set[str]()
-        while stream in source and stream not in seen:
-            seen.add(stream)
-            stream = source[stream]
-        if f"run:{spec.name}" in seen:
-            yield f"{place(spec)}, stream: '{spec.stream}' comes from its own output"
+        for stream in patterns(spec):
+            first, seen = stream, set[str]()
+            while stream in sources and stream not in seen:
+                seen.add(stream)
+                stream = sources[stream]
+            if seen & set(topology.published(spec)):
+                yield f"{place(spec)}, stream: '{first}' comes from its own output"

@@ -102,6 +102,8 @@ def _check_runner(spec: RunnerSpec) -> None:
     known = names(runners.RUNNERS, runners.GROUP)
     if spec.type not in known and ".py" not in spec.type:
         raise TopologyError([f"runner '{spec.type}' is unknown{nearest(spec.type, known)}"])
+    if len(spec.instances) > 1 and spec.type == "pyne":
+        raise TopologyError(["a process runs one PyneCore script: give each of its instances a [[runner]] of its own"])
 
 
 def _same_file(topology: Topology) -> Iterator[str]:

@@ -21,6 +21,8 @@ class Runner(ABC):
     """
 
     kind: ClassVar[str]
+    many: ClassVar[bool] = False
+    """Whether a process may hold several; PyneCore keeps a script's state in its modules."""
 
     @abstractmethod
     def __init__(self, spec: RunnerSpec, script: Path, instrument: Instrument, output: Path | None) -> None:

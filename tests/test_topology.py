@@ -24,6 +24,7 @@ from pynelive.bus.topology import (
     Topology,
     load,
     read,
+    seats_of,
 )
 from pynelive.commands import app
 
@@ -43,6 +44,11 @@ name = "ema"
 script = "ema.py"
 stream = "demo:BTC/USDT@1"
 """
+
+INSTANCES = SOUND.replace('stream = "demo:BTC/USDT@1"', """
+instances.btc = { stream = "demo:BTC/USDT@1" }
+instances.aapl = { stream = "demo:AAPL@1", inputs = { length = 5 } }
+""")
 
 
 def written(folder: Path, text: str) -> Path:
@@ -79,6 +85,15 @@ def test_a_sound_topology_says_who_publishes_and_who_reads(tmp_path: Path) -> No
     assert topology.resolve("data") == tmp_path / "data"
     with pytest.raises(TopologyError, match=r"no actor 'emma'.*did you mean 'ema'"):
         topology.actor("emma")
+
+
+def test_instances_are_runners_of_one_process(tmp_path: Path) -> None:
+    """Each publishes a stream of its own, and the runner reads what any of them is fed with."""
+    topology = load(written(tmp_path, INSTANCES + "inputs = { length = 20, width = 2 }"))
+    runner = topology.runners[0]
+    assert topology.published(runner) == ["run:ema/btc", "run:ema/aapl"]
+    assert topology.consumed(runner) == ["demo:BTC/USDT@1", "demo:AAPL@1"]
+    assert [seat.inputs for seat in seats_of(runner)] == [{"length": 20, "width": 2}, {"length": 5, "width": 2}]
 
 
 def test_a_provider_in_a_file_names_its_streams(tmp_path: Path) -> None:
@@ -120,6 +135,13 @@ FAULTS = {
     "no script": (SOUND.replace("ema.py", "eva.py"), ["[[runner]] ema, script", "no file", "eva.py"]),
     "many streams": (SOUND.replace("demo:BTC/USDT@1", "demo:*"), ["[[runner]] ema, stream", "one stream"]),
     "no bars": (SOUND.replace("demo:BTC/USDT@1", "run:ema"), ["[[runner]] ema, stream", "reads bars"]),
+    "no stream": (SOUND.replace('stream = "demo:BTC/USDT@1"', ""), ["[[runner]] ema", "[runner.instances]"]),
+    "stream and instances": (SOUND + 'instances = { a = { stream = "demo:AAPL@1" } }', ["ema", "not both"]),
+    "name of an instance": (INSTANCES.replace("aapl", '"a/b"'), ["[[runner]] ema, instances", "letters, digits"]),
+    "circle of an instance": (
+        INSTANCES.replace("demo:AAPL@1", "run:ema/btc").replace("demo:BTC/USDT@1", "run:ema/aapl") + 'type = "x"',
+        ["ema, stream: 'run:ema/btc' comes from its own output"],
+    ),
     "circle": (SOUND.replace("demo:BTC/USDT@1", "run:ema") + 'type = "x"', ["ema, stream", "its own output"]),
     "no timeframe": (SOUND.replace("AAPL@1", "AAPL"), ["[[producer]] demo, streams", "names no timeframe"]),
     "bad timeframe": (SOUND.replace("AAPL@1", "AAPL@1x"), ["[[producer]] demo, streams", "no timeframe"]),
