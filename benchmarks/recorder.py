@@ -16,7 +16,7 @@ from harness import bars, call, checksum, folder, own_mb, together, verify
 from ours import names, say
 from pynecore.core.ohlcv import OHLCVWriter
 from pynecore.types.ohlcv import OHLCV
-from pynelive.bus.messages import End
+from pynelive.bus.messages import End, Instrument
 from pynelive.bus.ohlcv import ohlcv_path, read_bars
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
@@ -32,7 +32,8 @@ again, and must be the bars.
 | side | does |
 |---|---|
 | ours | receives, checks, decodes, judges each bar (a repeat, a revision, what no file can hold), writes what waits in one commit, acknowledges |
-| OHLCVWriter | PyneCore's writer, given the same bars as PyneCore's own objects, in batches (`batched()`) as large as the recorder's were in that round |
+| OHLCVWriter | PyneCore's writer, given the same bars as PyneCore's own objects and the same tick grid, in batches (`batched()`) as large as the recorder's were in that round: the file comes out the same, byte for byte |
+| without a tick grid | the same writer, which then checks no price against the grid, and whose reader gives prices as rounded by its format |
 
 *Memory* is the recorder's own memory at its highest, *open files* what it has open then.
 """  # noqa: E501 - a table
@@ -91,11 +92,11 @@ def _verify(what: str, written: list[Any], count: int) -> None:
     verify(what, checksum(written) + received, count)
 
 
-def bare(place: str, count: int, batch: int) -> float:
+def bare(place: str, count: int, batch: int, grid: dict[str, int]) -> float:
     """Seconds that PyneCore's writer takes."""
     made = [OHLCV(bar.time_ms, bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars(count)]
     started = time.monotonic()
-    with OHLCVWriter(Path(place) / "bare.ohlcv", "1") as writer:
+    with OHLCVWriter(Path(place) / "bare.ohlcv", "1", **grid) as writer:
         for at in range(0, count, batch):
             with writer.batched():
                 for candle in made[at : at + batch]:
@@ -103,10 +104,10 @@ def bare(place: str, count: int, batch: int) -> float:
     return time.monotonic() - started
 
 
-def beside(commits: float) -> list[float]:
+def beside(commits: float, **grid: int) -> list[float]:
     """The same with so many commits."""
     with folder() as at:
-        (seconds,) = together(call(bare, at, COUNT, max(int(COUNT / commits), 1)))
+        (seconds,) = together(call(bare, at, COUNT, max(int(COUNT / commits), 1), grid))
         _verify("OHLCVWriter", list(read_bars(at / "bare.ohlcv")), COUNT)
     return [float(seconds)]
 
@@ -121,13 +122,19 @@ def measure(count: int) -> list[Row]:
         return found
 
     many = partial(ours, COUNT, STREAMS)
-    found = rounds(count, {"one": one, "bare": lambda: beside(commits[-1]), "many": many})
+    symbol = Instrument("BTC/USDT", "1")  # as the publisher says it
+    grid = {"minmove": symbol.minmove, "pricescale": symbol.pricescale}
+    cases: dict[str, Any] = {"one": one, "bare": lambda: beside(commits[-1], **grid)}
+    cases |= {"without": lambda: beside(commits[-1]), "many": many}
+    found = rounds(count, cases)
     rate = {name: [COUNT / seconds for seconds in of] for name, of in part(found, 0).items()}
     batch = COUNT / median(commits)
     memory, files = (median(part({"many": found["many"]}, at)["many"]) for at in (2, 3))
+    plain = f"the recorder ÷ OHLCVWriter without a tick grid, {shown(batch)} bars a commit"
     at_once = f"{STREAMS:,} recordings at once ÷ one"
     return [
         compare("P11", f"the recorder ÷ OHLCVWriter, {shown(batch)} bars a commit", rate, "one", "bare", "bars/s", 0.8),
+        compare("P11-plain", plain, rate, "one", "without", "bars/s"),
         compare(f"P11-{STREAMS}", at_once, rate, "many", "one", "bars/s"),
         Row(f"P11-{STREAMS}-memory", f"{STREAMS:,} recordings at once: memory", f"{memory:.0f} MB"),
         Row(f"P11-{STREAMS}-files", f"{STREAMS:,} recordings at once: open files", shown(files)),

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
+from math import inf
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any, BinaryIO
@@ -101,6 +102,8 @@ def read_period(path: Path) -> str:
 
 def refusal(bar: Bar) -> str | None:
     """Why PyneCore's format cannot hold the bar (infinite, or a high below its close); None if it can."""
+    if -inf < bar.low <= bar.open <= bar.high < inf and bar.low <= bar.close <= bar.high and -inf < bar.volume < inf:
+        return None  # as nearly all are; asking PyneCore takes twenty times as long
     try:
         core._validate_candle(_candle(bar))
     except ValueError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
 from ..bus import failpoints
 from ..bus.cursor import Cursor
@@ -93,14 +94,11 @@ class SinkFeed:
 
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Queue what the sink wants; a full queue stops the reading, and the journals keep the rest."""
-        forming = self._sink.forming
-        for message in messages:
-            if type(message) is Bar:
-                if message.closed:
-                    self._bars[cursor.stream] = self._bars.get(cursor.stream, 0) + 1
-                elif not forming:
-                    continue
-            self._waiting.append(Delivery(cursor.stream, message))
+        if not self._sink.forming:
+            messages = [message for message in messages if type(message) is not Bar or message.closed]
+        closed = sum([type(message) is Bar and message.closed for message in messages])
+        self._bars[cursor.stream] = self._bars.get(cursor.stream, 0) + closed
+        self._waiting += map(Delivery, repeat(cursor.stream), messages)
         self._reached[cursor.stream] = (cursor.epoch, cursor.next)
         self._wake.set()
         if len(self._waiting) > _FULL:
