@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pynelive.bus.ohlcv import (
     read_bars,
     read_instrument,
     read_period,
+    refusal,
     rewrite,
     to_syminfo,
 )
@@ -235,3 +237,16 @@ def test_a_full_disk_is_a_fault_and_a_restart_goes_on(path: Path) -> None:
     bars = [bar(minute) for minute in range(200)]
     record(path, [one for one in bars if one.time_ms > last_ms], Instrument("BTC/USDT", "1", source="seed 7"))
     assert list(read_bars(path)) == bars
+
+
+@pytest.mark.parametrize("nowhere", [float("nan"), float("inf"), float("-inf")])
+def test_refuses_exactly_what_pynecore_refuses(tmp_path: Path, nowhere: float) -> None:
+    """Whatever a bar is made of: prices in any order, a price or a volume that is no number."""
+    with OHLCVWriter(tmp_path / "x.ohlcv", "1") as writer, writer.batched():
+        for time_ms, values in enumerate(itertools.product((1.0, 1.0 + 2**-52, 2.0, nowhere), repeat=5)):
+            why = None
+            try:
+                writer.write(OHLCV(time_ms, *values))
+            except ValueError as error:
+                why = str(error)
+            assert refusal(Bar(time_ms, *values)) == why
