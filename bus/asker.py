@@ -134,13 +134,14 @@ class Questions:
     """Questions to one publisher, awaited one after the other.
 
     :param alive: whether the publisher still lives; nobody waits for a dead one
+    :param curve: the keys, if the publisher is on another host
     """
 
-    def __init__(self, control: str, name: str, alive: Callable[[], bool]) -> None:
+    def __init__(self, control: str, name: str, alive: Callable[[], bool], curve: Curve | None = None) -> None:
         self._name = name
         self._alive = alive
         self._answer: asyncio.Future[Reply] | None = None
-        self._asker = Asker(control, name, self._on_answer)
+        self._asker = Asker(control, name, self._on_answer, curve)
 
     async def ask(self, question: Callable[[int], Request]) -> Reply:
         """The answer to a question, which is made with its number.

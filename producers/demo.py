@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from ..bus.messages import Bar, Instrument, State
 from ..bus.names import Key, timeframe_ms
+from . import clock
 from .contract import Capabilities, ConfigError, EndOfData, Provider, Update
 from .playback import Event, events_of, paced
 from .sessions import DAY_S, END_MS, EPOCH_MS, Hours, RoundTheClock, StockExchange
@@ -49,6 +50,8 @@ class Demo(Provider):
         """Another seed, other markets."""
         speed: float = 60
         """How much faster than real time; 1 is real time, 0 as fast as the consumers allow."""
+        now: bool = False
+        """Begin now and keep to the clock on the wall; with a speed of 1."""
         bars: int = 0
         """The stream ends after so many bars; 0 is endless."""
         forming: int = 4
@@ -66,8 +69,9 @@ class Demo(Provider):
             self.capabilities = Capabilities(history=True, forming=True, symbols=True, paced=False)
         self._connected = False
         self._markets = {key: Market(config.seed, key) for key in self.keys}
-        self._next = dict.fromkeys(self.keys, 0)
-        self._now_ms = EPOCH_MS
+        self._now_ms = clock.now_ms() if config.now else EPOCH_MS
+        self._first = {key: self._markets[key].hours.index_at(self._now_ms) if config.now else 0 for key in self.keys}
+        self._next = dict(self._first)
 
     async def get_symbol_info(self, key: Key) -> Instrument:
         """The invented instrument; its ``source`` changes with the seed."""
@@ -117,9 +121,12 @@ class Demo(Provider):
         return list(PRICES)
 
     def _play(self, key: Key) -> Iterator[Event]:
-        config, market, at_s = self.config, self._markets[key], 0.0
-        for index in range(self._next[key], config.bars or market.hours.index_at(END_MS)):
+        config, market, at_s, began_ms = self.config, self._markets[key], 0.0, clock.now_ms()
+        end = self._first[key] + config.bars if config.bars else market.hours.index_at(END_MS)
+        for index in range(self._next[key], end):
             slot, before = market.hours.slot(index), market.hours.slot(index - 1)
+            if config.now:
+                at_s = (before.close_ms - began_ms) / 1000
             closed_s = (slot.open_ms - before.close_ms) / 1000
             if closed_s and index:
                 yield Event(at_s, Update(key, State("closed", before.close_ms, "the session is over")))
@@ -198,6 +205,8 @@ def _faults(keys: Sequence[Key], config: Demo.Config) -> list[str]:
                 if timeframe_ms(key.timeframe) > DAY_S * 1000]
     problems += [f"option '{name}' is {value}: it cannot be negative" for name, value in vars(config).items()
                  if name != "seed" and value < 0]
+    if config.now and config.speed != 1:
+        problems.append(f"option 'speed' is {config.speed:g}: with now = true it must be 1")
     if not isfinite(config.speed):
         problems.append(f"option 'speed' is {config.speed}: use 0 for as fast as possible")
     return problems

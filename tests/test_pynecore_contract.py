@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pynecore import lib
-from pynecore.core import script, script_runner
+from pynecore.core import live_runner, script, script_runner, security_process
 from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
 from pynecore.lib import barstate, strategy
 from pynecore.lib import log as log_module
@@ -106,6 +106,15 @@ def test_environment_is_set_before_a_script_is_imported() -> None:
     """Starting a script never writes its .toml, and keeps its bytecode."""
     assert "PYNE_SAVE_SCRIPT_TOML" in inspect.getsource(script), "each start rewrites the script's .toml"
     assert not sys.dont_write_bytecode, "each start transforms the script anew"
+
+
+def test_what_awaits_a_late_bar() -> None:
+    """A context's streamer, whose patience plugin/patience.py replaces, is asked as it was read."""
+    assert "_provider" in inspect.getsource(live_runner.LiveBarStreamer.__init__), "whose stream it is cannot be told"
+    assert callable(live_runner.LiveBarStreamer.peek_developing_bar), "a bar that was never traded is awaited"
+    asked = inspect.getsource(security_process)
+    assert "live_streamer.wait_for_bars(remaining)" in asked, "higher timeframes hold the chart up again"
+    assert "live_streamer.pop_new_closed_bars()" in asked, "what was taken last is not known"
 
 
 def test_values_become_plain() -> None:
