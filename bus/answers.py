@@ -41,6 +41,7 @@ def answer_info(publisher: Publisher, request: Info) -> Welcome:
         publisher.subscribers,
         publisher.peers.listed() if request.peers else [],
         publisher.door.pub if publisher.door else "",
+        publisher.door.bus if publisher.door else "",
     )
 
 

@@ -7,6 +7,7 @@ one asks the same again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -35,6 +36,7 @@ from .wire import (
     encode_call,
 )
 
+log = logging.getLogger("pynelive")
 PATIENCE_S: Final = 1.0
 _HISTORY_PATIENCE_S: Final = 120.0
 """A venue is asked, at its pace."""
@@ -49,16 +51,20 @@ class Asker:
     :param name: the publisher's; where another one listens by now nobody has answered
     :param answered: gets every reply that fits what was asked, every ``Acked``, and a ``Refused``
     :param curve: the keys, if the publisher is on another host
+    :param bus: the bus that it must then be of; where one of another bus listens nobody has answered either
     """
 
     def __init__(
-        self, control: str, name: str, answered: Callable[[Reply], None], curve: Curve | None = None
+        self, control: str, name: str, answered: Callable[[Reply], None], curve: Curve | None = None, bus: str = ""
     ) -> None:
         self.malformed = 0
         self.timeouts = 0
         self.asked: Request | None = None
         """The question that is open, or was answered last."""
+        self.foreign = ""
+        """Who listens there instead, in a sentence."""
         self._name = name
+        self._bus = bus
         self._answered = answered
         self._deadline = 0.0
         self._number = 0
@@ -124,10 +130,21 @@ class Asker:
                 return
             if isinstance(reply, Replayed | Bars | Names) and reply.request != self._number:
                 return
-            if isinstance(reply, Welcome) and reply.publisher != self._name:
+            if isinstance(reply, Welcome) and not self._is_meant(reply):
                 return
             self._deadline = 0.0
         self._answered(reply)
+
+    def _is_meant(self, welcome: Welcome) -> bool:
+        """Whether it is from whom was asked; one of another bus is said once, until the right one is there again."""
+        foreign = ""
+        if self._bus and welcome.bus and welcome.bus != self._bus:
+            foreign = f"'{welcome.publisher}' on {self._control} is of the bus '{welcome.bus}' and not of " \
+                      f"'{self._bus}': nothing of it is taken; give one of the two another port or address in [hosts]"
+            if foreign != self.foreign:
+                log.error("%s", foreign)
+        self.foreign = foreign
+        return welcome.publisher == self._name and not foreign
 
 
 class Questions:

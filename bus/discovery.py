@@ -25,8 +25,8 @@ from .topology import Topology
 class Announcement(Struct, frozen=True):
     """Where a publisher can be asked.
 
-    One of another host has that publisher's public key, and the file with the secret key of this host; its epoch and
-    process are not known here, and it has no lock.
+    One of another host has that publisher's public key, the file with the secret key of this host, and the bus that it
+    must be of; its epoch and process are not known here, and it has no lock.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Announcement(Struct, frozen=True):
     pid: int = 0
     server_key: str = ""
     client_key: str = ""
+    bus: str = ""
 
     @property
     def remote(self) -> bool:
@@ -88,7 +89,8 @@ def announce_elsewhere(run: RunDir, topology: Topology, host: str) -> None:
     doors, key = doors_elsewhere(topology, host), str(secret_path(host))
     run.host = host
     for name, door in doors.items():
-        _write(run.actors / f"{name}.json", Announcement(name, door.control, server_key=door.key, client_key=key))
+        there = Announcement(name, door.control, server_key=door.key, client_key=key, bus=door.bus)
+        _write(run.actors / f"{name}.json", there)
     for name, announcement in publishers(run).items():
         if announcement.remote and name not in doors:
             (run.actors / f"{name}.json").unlink(missing_ok=True)

@@ -36,7 +36,7 @@ class HostSpec(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Door(Struct, frozen=True):
-    """Where a publisher listens for other hosts, where they find it, and the public keys that may come in."""
+    """Where a publisher of a bus listens for other hosts, where they find it, and the public keys that may come in."""
 
     host: str
     key: str
@@ -45,6 +45,7 @@ class Door(Struct, frozen=True):
     control: str
     pub: str
     allowed: frozenset[str]
+    bus: str
 
 
 def read_hosts(raw: object, problems: list[str]) -> dict[str, HostSpec]:
@@ -91,7 +92,7 @@ def door_of(topology: Topology, spec: ActorSpec) -> Door | None:
     allowed = frozenset(other.key for other in topology.hosts.values() if other.key)
     return Door(
         spec.host, host.key, tcp(inside, port), tcp(inside, port + 1), tcp(host.address, port),
-        tcp(host.address, port + 1), allowed,
+        tcp(host.address, port + 1), allowed, topology.bus.name,
     )  # fmt: skip
 
 

@@ -82,7 +82,7 @@ class Link:
         self._warned = False
         self._reporter = Reporter()
         self._curve = connecting_keys(announcement.client_key, announcement.server_key)
-        self._asker = Asker(announcement.control, self.name, self._on_reply, self._curve)
+        self._asker = Asker(announcement.control, self.name, self._on_reply, self._curve, announcement.bus)
         self._historian = Asker(announcement.control, self.name, self._on_reply, self._curve)
         self._repair = Repair(self._asker, self._historian, taker, self.cursors, self.counters)
         self.greet()
@@ -130,6 +130,11 @@ class Link:
         """The publisher in words, with what tells where to look for it."""
         where = f"on {self.announcement.control}" if self.announcement.remote else f"(pid {self.announcement.pid})"
         return f"'{self.name}' {where}"
+
+    @property
+    def foreign(self) -> str:
+        """Who listens where this publisher should, in a sentence."""
+        return self._asker.foreign
 
     @property
     def unanswered(self) -> bool:
@@ -194,7 +199,7 @@ class Link:
             self._asker.say(self._reporter.report(name, host, self.epoch, self.cursors.values(), self.counts()))
 
     def _catch_up(self) -> None:
-        if not (self._join or self._paused) and self._pub_endpoint:
+        if not (self._join or self._paused or self.foreign) and self._pub_endpoint:
             self._repair.ask()
 
     def _on_reply(self, reply: Reply) -> None:
@@ -204,7 +209,7 @@ class Link:
             self._on_welcome(reply)
         elif type(reply) is Replayed:
             self._on_replayed(reply)
-        elif type(reply) is Bars:
+        elif type(reply) is Bars and not self.foreign:
             self._repair.on_bars(reply)
         elif type(reply) is Refused:
             self.refused = self._warn(*reply.versions)
@@ -366,10 +371,11 @@ class Link:
             if isinstance(error, OtherVersion):
                 self._warn(error.version)
             return
-        self._heard = time.monotonic()
-        if frame.epoch != self.epoch:
+        if frame.epoch != self.epoch:  # another run, or somebody else: the greeting tells
             self._greet_again()
-        elif frame.topic == self._join:
+            return
+        self._heard = time.monotonic()
+        if frame.topic == self._join:
             self._on_joined(heads)
         elif frame.topic == heartbeat_topic(self.name):
             self._take_heads(heads)

@@ -242,7 +242,7 @@ class Subscriber:
         """Wait until every exact stream and at least one of every pattern was found, and it is settled where each
         stream begins: what is said from now on will come.
 
-        :raises Fault: the time is over; names what nobody publishes, or who is of another version
+        :raises Fault: the time is over; names what nobody publishes, or who is of another version or bus
         """
         deadline = asyncio.get_running_loop().time() + timeout_s
         while (missing := self._not_found()) or not all(cursor.placed for cursor in self.cursors):
@@ -250,7 +250,7 @@ class Subscriber:
                 if not missing:
                     return  # it has been found, and its publisher has just died or is busy
                 require_up(self._run)
-                if refused := [link.refused for link in self.links.values() if link.refused]:
+                if refused := [why for link in self.links.values() if (why := link.refused or link.foreign)]:
                     raise Fault(refused[0])
                 raise Fault(self._nobody(missing))
             await asyncio.sleep(_TICK_S)

@@ -265,7 +265,7 @@ class StreamInfo(Struct, frozen=True, array_like=True):
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     """The answer to ``Info``; ``lags`` is what each declared consumer has not got yet, in messages.
 
-    ``pub_elsewhere`` is where other hosts subscribe, empty if they cannot.
+    ``pub_elsewhere`` is where other hosts subscribe, and ``bus`` tells them whose it is; empty if they cannot.
     """
 
     publisher: str
@@ -278,6 +278,7 @@ class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):
     subscribers: int
     peers: list[Peer] = []
     pub_elsewhere: str = ""
+    bus: str = ""
 
 
 class Span(Struct, frozen=True, array_like=True):

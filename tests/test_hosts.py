@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 import msgspec
@@ -275,6 +276,50 @@ async def test_who_never_answers_is_named(two: Topology, tmp_path: Path, caplog:
             await wait_until(lambda: f"{place} answers" in caplog.text)
         await taken.subscriber.close()
     assert f"{place} does not answer yet" in caplog.text
+
+
+def is_free(door: Door) -> bool:
+    """Whether one can listen there again."""
+    for endpoint in (door.control_bind, door.pub_bind):
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        try:
+            create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            continue
+        return False
+    return True
+
+
+async def test_nothing_is_taken_of_another_bus(two: Topology, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A publisher of the same name, hosts, keys and ports, but of another topology: one sentence, also for who attaches
+    now; the stream is silent until its own publisher is back, and then it goes on where it was."""
+    (tmp_path / "other.toml").write_text('[bus]\nname = "other"\n' + two.path.read_text())
+    other, run, door = load(tmp_path / "other.toml"), elsewhere(two, tmp_path / "b"), the_door(two)
+    taken, late = Taken(run, [STREAM]), Taken(run, [STREAM])
+    mine = [*range(10), *range(20, 30)]
+
+    async def says(topology: Topology, numbers: range, *happened: Callable[[], bool]) -> None:
+        await wait_until(lambda: is_free(door))
+        async with at_the_door(topology) as publisher:
+            publisher.publish(STREAM, *map(make_bar, numbers))
+            for each in happened:
+                await wait_until(each)
+
+    await says(two, range(10), lambda: taken.closed() == late.closed() == mine[:10])
+    await late.subscriber.close()
+    late = Taken(run, [STREAM])
+    both = taken.subscriber.links, late.subscriber.links
+    await says(
+        other, range(10, 20), lambda: all("demo" in links and bool(links["demo"].foreign) for links in both),
+        lambda: [cursor.shown for cursor in taken.subscriber.cursors] == ["silent"],
+    )  # fmt: skip
+    said = f"'demo' on {door.control} is of the bus 'other' and not of 'default'"
+    with pytest.raises(Fault, match=said):
+        await late.subscriber.all_found(0)
+    await says(two, range(20, 30), lambda: taken.closed() == late.closed() == mine)
+    assert caplog.text.count(said) == 2, "once for each subscriber"
+    for each in (taken, late):
+        await each.subscriber.close()
 
 
 async def test_a_subscriber_is_shown_by_the_name_of_its_host(two: Topology, tmp_path: Path) -> None:
