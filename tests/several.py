@@ -39,11 +39,8 @@ class Hosts:
         self.folder = folder
         declared = ""
         for number, (host, address) in enumerate(addresses.items()):
-            made = subprocess.run(
-                [*COMMAND, "keys", host], env={**os.environ, **self.environment(host)}, capture_output=True,
-                text=True, check=True,
-            )  # fmt: skip
-            declared += made.stdout + (f'address = "{address}"\nport = {5600 + 20 * number}\n' if address else "")
+            made = self._command(host, "keys", host)
+            declared += made + (f'address = "{address}"\nport = {5600 + 20 * number}\n' if address else "")
         self.benches = {host: Bench(folder / host, declared + tables, prefix(host)) for host in addresses}
 
     def environment(self, host: str) -> dict[str, str]:
@@ -53,6 +50,31 @@ class Hosts:
     def start(self, host: str) -> subprocess.Popen[str]:
         """``pynelive up`` on that host."""
         return self.benches[host].start(**self.environment(host))
+
+    def _command(self, host: str, *words: str) -> str:
+        """What a command prints on that host."""
+        environment = {**os.environ, **self.environment(host)}
+        return subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, check=True).stdout
+
+    def secret(self, host: str) -> Path:
+        """The host's secret key."""
+        return self.folder / host / "keys" / f"{host}.secret"
+
+    def renew(self, host: str) -> None:
+        """Give the host another key; the old one is kept beside it."""
+        before = self._command(host, "keys", host)
+        self.secret(host).rename(self.secret(host).with_suffix(".old"))
+        self.replace(before, self._command(host, "keys", host))
+
+    def replace(self, old: str, new: str) -> None:
+        """Change the file of every host."""
+        for bench in self.benches.values():
+            bench.path.write_text(bench.path.read_text().replace(old, new))
+
+    def apply(self) -> None:
+        """``pynelive apply`` on one host after the other."""
+        for host, bench in self.benches.items():
+            self._command(host, "apply", str(bench.path))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of every recording, plot and list of trades of all hosts."""

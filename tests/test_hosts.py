@@ -24,9 +24,10 @@ from pynelive.bus.discovery import announce_elsewhere, find_bus, publishers
 from pynelive.bus.errors import Fault, Hopeless, TopologyError
 from pynelive.bus.hosts import Door, chosen_host, door_of, wiring
 from pynelive.bus.messages import Instrument
+from pynelive.bus.ohlcv import last_time_ms
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.security import Gate, check_key, key_of, make_key
+from pynelive.bus.security import Gate, check_key, key_of, make_key, read_key
 from pynelive.bus.sockets import Curve
 from pynelive.bus.supervisor import Supervisor
 from pynelive.bus.topology import Topology, load, read
@@ -587,3 +588,69 @@ async def test_a_bus_is_found_from_another_host(
     assert publishers(run)["demo"].remote
     announce_elsewhere(run, msgspec.structs.replace(two, producers=()), "b")
     assert publishers(run) == {}
+
+
+# --- what happens to a publisher elsewhere ----------------------------------------------------------------------------
+
+
+SLOW = ACTORS.replace("SPEED", "120").split("[[runner]]")[0]
+"""Producer and recorder, and time for what is done to them."""
+
+
+def recordings(bench: Bench) -> dict[str, str]:
+    """The digests of its recordings alone."""
+    return {name: digest for name, digest in bench.digests().items() if name.startswith("data/")}
+
+
+def last_bar(bench: Bench) -> int:
+    """When the last bar opens that it has recorded."""
+    return max(last_time_ms(path) or 0 for path in bench.folder.glob("data/*.ohlcv"))
+
+
+def test_keys_are_replaced_while_bars_flow(tmp_path: Path, alone: Bench) -> None:
+    """New keys for both hosts, applied on one after the other: the old one is shut out, and not a bar is missing."""
+    hosts = Hosts(tmp_path, SLOW, {"a": loopback(), "b": ""})
+    a, b = hosts.benches.values()
+    with running(a, **hosts.environment("a")) as up_a, running(b, **hosts.environment("b")) as up_b:
+        wait_for(lambda: bars(b, "recorder") > 5)
+        old = read_key(hosts.secret("b"))
+        for host in hosts.benches:
+            hosts.renew(host)
+        hosts.apply()
+        before = last_bar(b)
+        wait_for(lambda: last_bar(b) > before)
+        door = the_door(load(a.path))
+        caller = Caller(door, old._replace(server=door.key))
+        wait_for(caller.refused)
+        assert caller.heard() == 0
+        caller.close()
+        hosts.replace("speed = 120", "speed = 0")
+        hosts.apply()
+        ended = [a.end(up_a), b.end(up_b)]
+    assert [end.code for end in ended] == [0, 0], ended
+    assert hosts.digests() == recordings(alone)
+
+
+def test_a_publisher_elsewhere_is_frozen_and_goes_on(tmp_path: Path, alone: Bench) -> None:
+    """For longer than a connection lives: the other host says that it is silent, and ends with the same bytes."""
+    hosts = Hosts(tmp_path, SLOW, {"a": loopback(), "b": ""})
+    a, b = hosts.benches.values()
+    with running(a, **hosts.environment("a")) as up_a, running(b, **hosts.environment("b")) as up_b:
+        wait_for(lambda: bars(b, "recorder") > 5)
+        publisher, recorder = psutil.Process(a.ps()["demo"]["pid"]), psutil.Process(b.ps()["recorder"]["pid"])
+        before = connections(recorder)
+        publisher.suspend()
+        wait_for(lambda: "silent" in states(b, "recorder"))
+        wait_for(lambda: not before & connections(recorder))
+        publisher.resume()
+        hosts.replace("speed = 120", "speed = 0")
+        hosts.apply()
+        ended = [a.end(up_a), b.end(up_b)]
+    assert [end.code for end in ended] == [0, 0], ended
+    assert "is silent" in b.log("recorder")
+    assert hosts.digests() == recordings(alone)
+
+
+def connections(process: psutil.Process) -> set[Any]:
+    """The own ends of all its connections to other hosts."""
+    return {one.laddr for one in process.net_connections("tcp") if one.status == psutil.CONN_ESTABLISHED}
