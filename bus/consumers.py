@@ -36,6 +36,9 @@ class Consumers:
             for stream in streams:
                 self._streams[stream].has[consumer] = 0
 
+    def __contains__(self, consumer: str) -> bool:
+        return consumer in self._names
+
     def said(self, heads: Mapping[str, int]) -> None:
         """Take note of the seqs that come next in some streams."""
         for name, head in heads.items():

@@ -235,6 +235,7 @@ class Link:
 
     def _on_welcome(self, welcome: Welcome) -> None:
         self.welcome = welcome
+        self.acked.clear()
         self._heard = time.monotonic()
         self._heartbeat_s = welcome.heartbeat_s
         pub = welcome.pub_elsewhere if self.announcement.remote else welcome.pub

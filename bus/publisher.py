@@ -102,6 +102,7 @@ class Publisher:
         """What has said something that is not counted yet."""
         self._news: dict[str, int] = {}
         """The heads that the next heartbeat says."""
+        self._ackers: dict[str, bytes] = {}
         self._beats = 0
         self._timers: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None]
@@ -170,6 +171,9 @@ class Publisher:
     async def close(self, forget: bool = False) -> None:
         """Send what waits, close in order, and give the name back; ``forget`` leaves nothing behind."""
         self.flush()
+        for consumer, lag in self.lags().items():
+            if not lag and consumer in self._ackers:  # on another host it would wait for an answer
+                self._reply(self._ackers[consumer], Acked(self.journal.epoch))
         for timer in self._timers:
             timer.cancel()
         await asyncio.gather(*self._timers, self._desk.close(), return_exceptions=True)
@@ -366,6 +370,8 @@ class Publisher:
         if ack.epoch == self.journal.epoch:
             self._count()
             self.malformed += not self.consumers.acknowledge(ack.consumer, ack.durable)
+            if ack.consumer in self.consumers:
+                self._ackers[ack.consumer] = asker
         if ack.final:
             self._reply(asker, Acked(self.journal.epoch))
 

@@ -101,7 +101,7 @@ def bind_router(endpoint: str) -> zmq.Socket[bytes]:
     """The ROUTER of a publisher: answers, and drops what a slow asker does not take."""
     socket = _socket(
         zmq.ROUTER, SNDHWM=64, RCVHWM=_HIGH_WATER, MAXMSGSIZE=_LARGEST_REQUEST, BACKLOG=1024,
-        HANDSHAKE_IVL=2000,
+        HANDSHAKE_IVL=2000, LINGER=1000,
     )  # fmt: skip
     return _bind(socket, endpoint)
 

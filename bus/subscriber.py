@@ -183,13 +183,13 @@ class Subscriber:
         self._send_acks(self.links[publisher], self._durable)
 
     async def finish(self) -> None:
-        """Say what is durable until every publisher has heard it; for the end, when nothing comes after.
+        """Say what is durable until every followed publisher has heard it; for the end, when nothing comes after.
 
         A publisher that has left in order had heard it. One that was killed is waited for, until the supervisor
         has it back or stops this actor too; one of another host that stays silent has left.
         """
         self._send_news()
-        while deaf := [link for link in self.links.values() if not link.acked.is_set()]:
+        while deaf := [link for link in self.links.values() if link.cursors and not link.acked.is_set()]:
             here = publishers(self._run)
             for link in deaf:
                 if link.name in here and not link.left:

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
+from unittest.mock import patch
 
+from pynelive.bus.security import make_key
 from topologies import COMMAND, Bench
 
 randrange = SystemRandom().randrange
@@ -39,8 +41,9 @@ class Hosts:
         self.folder = folder
         declared = ""
         for number, (host, address) in enumerate(addresses.items()):
-            made = self._command(host, "keys", host)
-            declared += made + (f'address = "{address}"\nport = {5600 + 20 * number}\n' if address else "")
+            with patch.dict(os.environ, self.environment(host)):
+                declared += f'[hosts.{host}]\nkey = "{make_key(host)}"\n'
+            declared += f'address = "{address}"\nport = {5600 + 20 * number}\n' if address else ""
         self.benches = {host: Bench(folder / host, declared + tables, prefix(host)) for host in addresses}
 
     def environment(self, host: str) -> dict[str, str]:

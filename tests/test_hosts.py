@@ -323,6 +323,23 @@ async def test_nothing_is_taken_of_another_bus(two: Topology, tmp_path: Path, ca
         await each.subscriber.close()
 
 
+async def test_who_has_everything_hears_of_the_end(two: Topology, tmp_path: Path) -> None:
+    """A publisher that ends says so to its consumers elsewhere: none has to find out by its silence."""
+    publisher = Publisher(RunDir(two), "demo", {"recorder": [STREAM], "other": [STREAM]}, door=the_door(two))
+    await publisher.open()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"), *map(make_bar, range(100)))
+    run = elsewhere(two, tmp_path / "b")
+    taken, behind = Taken(run, [STREAM], consumer="recorder", acks=True), Taken(run, [STREAM], consumer="other")
+    await wait_until(lambda: publisher.lags() == {"recorder": 0, "other": 101} and len(behind.closed()) == 100)
+    behind.subscriber.ack({STREAM: (publisher.epoch, 50)})
+    await wait_until(lambda: publisher.lags() == {"recorder": 0, "other": 51})
+    await publisher.close()
+    await wait_until(taken.subscriber.links["demo"].acked.is_set)
+    assert not behind.subscriber.links["demo"].acked.is_set()
+    for each in (taken, behind):
+        await each.subscriber.close()
+
+
 async def test_a_subscriber_is_shown_by_the_name_of_its_host(two: Topology, tmp_path: Path) -> None:
     """As [hosts] calls it, on this host and on the other one; else by the machine's own name."""
     runs = elsewhere(two, RunDir(two).root, "a"), elsewhere(two, tmp_path / "b")
