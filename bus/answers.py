@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from . import wire
 from .archive import MOST_HISTORY
 from .journal import Journal
 from .messages import Bar, Executed, Instrument, Message
+from .picture import Picture
 from .track import Track
-from .wire import Info, Replay, Replayed, Span, Start, StreamInfo, Welcome, decode
+from .wire import Info, Replay, Replayed, Span, Start, StreamInfo, Welcome, decode, encode
 
 if TYPE_CHECKING:
     from .outgoing import Out
@@ -55,7 +59,7 @@ def _stream_info(out: Out, subscribers: int) -> StreamInfo:
     )  # fmt: skip
 
 
-def answer_replay(journal: Journal, request: Replay) -> Replayed:
+def answer_replay(journal: Journal, request: Replay, outs: Mapping[str, Out]) -> Replayed:
     """The asked records, in the order of the request, until ``max_bytes`` are full; the rest is asked for again."""
     budget = min(request.max_bytes, _LARGEST_REPLY)
     spans: dict[str, Span] = {}
@@ -69,12 +73,28 @@ def answer_replay(journal: Journal, request: Replay) -> Replayed:
             spans[name] = Span(0, 0)
             continue
         spans[name], entry = _begin(journal, track, start)
+        if start.picture:
+            spans[name] = structs.replace(spans[name], picture=_picture(journal, track, spans[name], outs[name]))
         if spans[name].start < track.head:
             parts, _ = journal.raw_from(track, entry, budget)
             budget -= sum(map(len, parts))
             records += parts
             numbers[track.number] = name
     return Replayed(request.request, journal.epoch, spans, records, numbers)
+
+
+def _picture(journal: Journal, track: Track, span: Span, out: Out) -> bytes:
+    """As a script's stream stands where somebody begins, as far as its messages before that are kept."""
+    if out.picture is None or span.start == 0:
+        return b""
+    if span.start == track.head:
+        return encode(out.picture.messages())
+    picture = Picture()
+    for seq, place in zip(track.seqs, track.places, strict=True):
+        if seq >= span.start:
+            break
+        picture.take(decode(journal.record_at(place).payload)[: span.start - seq])
+    return encode(picture.messages())
 
 
 def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:

@@ -134,12 +134,15 @@ class Plot(Struct, frozen=True, array_like=True, tag="plot"):
     """The values of a script's plots at one bar, by title; ``None`` is Pine's na.
 
     ``styles`` holds what is dynamic (colours as ``#RRGGBBAA``), by the plot's id; what is missing is as it was.
+    A forming bar (``closed`` false, latest-wins) holds in ``drawings`` also how what is drawn on it differs from
+    the last closed bar.
     """
 
     time_ms: int
     values: dict[str, float | str | bool | None]
     closed: bool = True
     styles: dict[str, Any] = field(default_factory=dict)
+    drawings: tuple[Drawing, ...] = ()
 
 
 class Drawing(Struct, frozen=True, array_like=True, tag="drawing"):
@@ -170,7 +173,9 @@ class Order(Struct, frozen=True, array_like=True):
     ``size`` counts what ``size_of`` says: units, or a share (0 to 1) of what is ``available`` when it is filled.
     ``closes`` is the entry that this order exits (``*`` is all of them); without it the order may open.
     Prices are those of a limit, a stop, a trailing stop (``trail_offset`` behind the best price since
-    ``trail_price``) and of the exits that come with an entry (``stop_loss``, ``take_profit``).
+    ``trail_price``) and of the exits that come with an entry (``stop_loss``, ``take_profit``). A ``bracket`` is an
+    exit by whichever of its limit, stop and trailing stop comes first; while its entry is not filled, ``profit``,
+    ``loss`` and ``trail_points`` say how far from the entry's price they will be.
     """
 
     id: str
@@ -178,7 +183,7 @@ class Order(Struct, frozen=True, array_like=True):
     side: Literal["buy", "sell"]
     size: float
     size_of: Literal["units", "available"] = "units"
-    kind: Literal["market", "limit", "stop", "stop-limit", "trailing"] = "market"
+    kind: Literal["market", "limit", "stop", "stop-limit", "trailing", "bracket"] = "market"
     limit: float | None = None
     stop: float | None = None
     trail_price: float | None = None
@@ -188,6 +193,9 @@ class Order(Struct, frozen=True, array_like=True):
     closes: str = ""
     oca: str = ""
     comment: str = ""
+    profit: float | None = None
+    loss: float | None = None
+    trail_points: float | None = None
 
 
 class Signal(Struct, frozen=True, array_like=True, tag="signal"):
@@ -245,6 +253,7 @@ class Account(Struct, frozen=True, array_like=True, tag="account"):
     """A strategy's book after a confirmed bar, in the account's currency; said when it differs from the last one.
 
     ``statistics`` are those of TradingView's Strategy Tester, by PyneCore's names; said when a trade was closed.
+    ``orders`` are all that stand, whenever they were placed.
     """
 
     time_ms: int
@@ -255,6 +264,7 @@ class Account(Struct, frozen=True, array_like=True, tag="account"):
     net_profit: float
     open_trades: tuple[Holding, ...] = ()
     statistics: dict[str, float | str | None] = field(default_factory=dict)
+    orders: tuple[Order, ...] = ()
 
 
 class Log(Struct, frozen=True, array_like=True, tag="log"):
@@ -270,6 +280,11 @@ Said = Meta | Plot | Drawing | Alert | Signal | Fill | Account | Log
 
 Message = Bar | State | End | Instrument | Run | Executed | Said
 """Everything that a stream can carry."""
+
+
+def is_forming(message: Message) -> bool:
+    """Whether it is latest-wins: what a forming bar, or what a script says of one, looks like for now."""
+    return isinstance(message, Bar | Plot) and not message.closed
 
 
 def as_object(stream: str, message: Message) -> dict[str, Any]:

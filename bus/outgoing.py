@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from .messages import Bar, End, Executed, Message, State
+from .messages import Bar, End, Executed, Message, Plot, State
+from .picture import Picture
 from .status import Rate
 from .track import Track
 from .wire import topic_of
@@ -13,14 +14,17 @@ from .wire import topic_of
 class Out:
     """One stream on its way out: what waits to be written, and what was said last."""
 
-    __slots__ = ("ended", "forming", "history", "last", "pending", "rate", "state", "stream", "topic", "track", "waits")
+    __slots__ = (
+        "ended", "forming", "history", "last", "pending", "picture", "rate", "state", "stream", "topic", "track",
+        "waits",
+    )  # fmt: skip
 
     def __init__(self, stream: str, track: Track) -> None:
         self.stream = stream
         self.topic = topic_of(stream)
         self.track = track
         self.pending: list[Message] = []
-        self.forming: Bar | None = None
+        self.forming: Bar | Plot | None = None
         self.waits = False
         self.last: Bar | None = None
         self.state: State | None = None
@@ -28,9 +32,13 @@ class Out:
         self.history = 0
         """Closed bars of a warm-up that were said, which count for no rate."""
         self.rate = Rate()
+        self.picture = Picture() if stream.startswith("run:") else None
+        """What a script has said so far, for those who come late."""
 
-    def remember(self, messages: Iterable[Message]) -> tuple[int, int]:
+    def remember(self, messages: Sequence[Message]) -> tuple[int, int]:
         """Note what the messages say of the stream; the number of new closed bars in them, and the latest bar time."""
+        if self.picture is not None:
+            self.picture.take(messages)
         bars, last = 0, self.last
         time_ms = last.time_ms if last is not None else 0
         for message in messages:

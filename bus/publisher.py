@@ -21,7 +21,7 @@ from .endpoints import clear
 from .errors import Fault, Hopeless
 from .hosts import Door
 from .journal import Journal, delete
-from .messages import Bar, Message
+from .messages import Bar, Message, Plot
 from .outgoing import Out
 from .reports import Peers, Report
 from .rundir import RunDir
@@ -160,6 +160,10 @@ class Publisher:
 
     def _recover(self, out: Out) -> None:
         """Find what was said last, for those who ask."""
+        if out.picture is not None:
+            for place in out.track.places:
+                out.remember(decode(self.journal.record_at(place).payload))
+            return
         records = []
         for record in self.journal.backwards(out.track):
             records.append(record)
@@ -220,10 +224,10 @@ class Publisher:
         elif not out.waits:
             self._wait(out)
 
-    def forming(self, stream: str, bar: Bar) -> None:
+    def forming(self, stream: str, message: Bar | Plot) -> None:
         """Say how the forming bar stands; only the latest of those that wait is sent."""
         out = self.outs.get(stream) or self._out(stream)
-        out.forming = bar
+        out.forming = message
         if not out.waits:
             self._wait(out)
 
@@ -271,9 +275,9 @@ class Publisher:
         if failpoints.ACTIVE:
             failpoints.hit("publisher.after-send")
 
-    def _hint(self, out: Out, bar: Bar) -> None:
+    def _hint(self, out: Out, message: Bar | Plot) -> None:
         out.forming = None
-        self._send(out.topic + hint(1, self.journal.epoch, out.track.head, encode((bar,))))
+        self._send(out.topic + hint(1, self.journal.epoch, out.track.head, encode((message,))))
 
     async def failed(self) -> None:
         """Return never, or raise what made publishing impossible (a full disk)."""
@@ -358,7 +362,7 @@ class Publisher:
 
     def _replay(self, asker: bytes, request: Replay) -> None:
         try:
-            self._reply(asker, answer_replay(self.journal, request))
+            self._reply(asker, answer_replay(self.journal, request, self.outs))
         except Fault as fault:  # it was damaged on the disk: the next start leaves out what cannot be read
             self._fail(fault)
 

@@ -112,7 +112,16 @@ class Repair:
             cursor.missing = span.missing if cursor.instrument else 0
             cursor.start = None
             cursor.next = span.start
-            self._taker.deliver(cursor, [])
+            picture = self._picture(span)
+            cursor.note(picture)
+            self._taker.deliver(cursor, picture)
+
+    def _picture(self, span: Span) -> list[Message]:
+        try:
+            return decode(span.picture) if span.picture else []
+        except Malformed:
+            self._counters["malformed"] += 1
+            return []
 
     def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview) -> None:
         """Deliver what is new of ``count`` messages that begin at ``seq``."""

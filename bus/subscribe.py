@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
+from msgspec import structs
+
 from .cursor import Cursor
 from .discovery import find_bus
 from .errors import Fault
@@ -230,9 +232,13 @@ def listen(
 ) -> Subscription[Heard]:
     """Everything that some streams say: bars, states, plots, signals … with the name of its stream.
 
+    A script's stream begins with how it stands: its run, how its plots look, their last values, what is drawn, the
+    account of a strategy. A forming bar, and a plot of one, has ``closed`` False; only the latest counts.
+
     :param patterns: names, or patterns such as ``demo:*`` and ``run:*``
     :param start: where to begin in each; at what is said next by default
     :param name: what `pynelive streams` calls this subscriber; the program's name by default
     :raises Fault: there is no such bus, or nobody publishes the streams there
     """
-    return Subscription(patterns, start or Start(last=0), Heard, bus, timeout_s, name)
+    begin = structs.replace(start or Start(last=0), picture=True)
+    return Subscription(patterns, begin, Heard, bus, timeout_s, name)

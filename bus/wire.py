@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from .messages import Bar, Instrument, Message
+from .messages import Instrument, Message, is_forming
 from .reports import Peer, Report
 from .versions import Refused
 
@@ -106,11 +106,10 @@ def decode(payload: bytes | memoryview) -> list[Message]:
 
 
 def fits(flags: int, count: int, messages: Sequence[Message]) -> bool:
-    """Whether messages are what their header says: so many numbered ones, or a forming bar alone."""
+    """Whether messages are what their header says: so many numbered ones, or one of a forming bar alone."""
     if not messages or len(messages) != count:
         return False
-    last = messages[-1]
-    forming = type(last) is Bar and not last.closed
+    forming = is_forming(messages[-1])
     return forming is (flags & LATEST != 0) and (count == 1 or not forming)
 
 
@@ -187,13 +186,15 @@ class Start(Struct, frozen=True, array_like=True):
 
     ``seq``: at this message. ``from_ms``: at the first record whose latest bar is not before this time, so
     that a consumer that has that bar sees the revisions after it. ``last``: so that the last N closed bars
-    follow. ``older``: at the earliest, with so many bars of the source's history before it.
+    follow. ``older``: at the earliest, with so many bars of the source's history before it. With ``picture`` a
+    script's stream is told first as it stands there, unless it begins there.
     """
 
     seq: int | None = None
     from_ms: int | None = None
     last: int | None = None
     older: int = 0
+    picture: bool = False
 
 
 class Replay(Struct, frozen=True, array_like=True, tag="replay"):
@@ -285,13 +286,14 @@ class Span(Struct, frozen=True, array_like=True):
     """Of one stream in a replay: ``start`` is the first seq that counts; what is before it is skipped.
 
     ``truncated`` says that earlier messages were asked for than are kept; ``missing`` how many of the
-    ``last`` bars are older than the journal.
+    ``last`` bars are older than the journal. ``picture`` is a payload: what somebody must know who begins at ``start``.
     """
 
     start: int
     head: int
     truncated: bool = False
     missing: int = 0
+    picture: bytes = b""
 
 
 class Replayed(Struct, frozen=True, array_like=True, tag="replayed"):

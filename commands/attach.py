@@ -17,7 +17,7 @@ import click
 from ..bus.actor import run_role
 from ..bus.discovery import find_bus
 from ..bus.errors import Fault
-from ..bus.messages import Bar, Message
+from ..bus.messages import Executed, Message, is_forming
 from ..bus.rundir import RunDir
 from ..bus.subscribe import Heard, listen
 from ..bus.subscriber import Subscriber
@@ -88,7 +88,7 @@ def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
     default="-0",
     help="-500 (bars), earliest, or a time (ISO 8601).",
 )
-@click.option("--forming", is_flag=True, help="Forming bars too.")
+@click.option("--forming", is_flag=True, help="Forming bars too, and what a script says of them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a message.")
 @click.option("-n", "count", type=click.IntRange(1), metavar="COUNT", help="Leave after so many messages.")
 @bus_option
@@ -118,7 +118,11 @@ async def _tail(
 
 
 def _wanted(forming: bool) -> Callable[[Message], bool]:
-    return lambda message: forming or not isinstance(message, Bar) or message.closed
+    def wanted(message: Message) -> bool:
+        said = message.bar if isinstance(message, Executed) else message
+        return forming or not is_forming(said)
+
+    return wanted
 
 
 # --- record and exec ----------------------------------------------------------------------------------------

@@ -10,7 +10,19 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..bus.messages import Bar, Executed, Instrument, Message, Plot, as_object
+from ..bus.messages import (
+    Account,
+    Bar,
+    Drawing,
+    Executed,
+    Instrument,
+    Message,
+    Meta,
+    Order,
+    Plot,
+    Signal,
+    as_object,
+)
 from ..bus.subscribe import Heard
 
 _WORDS = ("stream", "state", "origin", "subscriber", "host", "publisher")
@@ -50,11 +62,43 @@ def _other(message: Message) -> str:
         return f"instrument  {message.kind}, tick {message.mintick:g} {message.currency}, {message.timezone}"
     fields = msgspec.structs.asdict(message)
     time_ms = fields.pop("time_ms", 0)
+    words, fields = _of_a_script(message, fields)
+    said = [f"{name.removesuffix('_ms')}={_short(name, value)}"
+            for name, value in fields.items() if value not in ("", (), None, {})]  # fmt: skip
+    return "  ".join(filter(None, (clock(time_ms), type(message).__name__.lower(), *words, *said)))
+
+
+def _of_a_script(message: Message, fields: dict[str, object]) -> tuple[Iterable[str], dict[str, object]]:
+    """What is said in words, and the fields that are shown by name."""
     if isinstance(message, Plot):
-        fields = {**message.values}
-    said = "  ".join(f"{name.removesuffix('_ms')}={_short(name, value)}"
-                     for name, value in fields.items() if value not in ("", (), None))  # fmt: skip
-    return "  ".join(filter(None, (clock(time_ms), type(message).__name__.lower(), said)))
+        return () if message.closed else ("forming",), {**message.values}
+    if isinstance(message, Meta):
+        return [f"{plot.get('title', plot['id'])} ({plot['kind']})" for plot in message.plots], {}
+    if isinstance(message, Drawing):
+        cells = {name: f"{len(value)} cells" for name, value in message.fields.items() if name == "cells"}
+        return (message.op, message.kind, str(message.id)), {**message.fields, **cells}
+    if isinstance(message, Signal):
+        return (message.action,), {**fields, "action": "", "orders": _orders(message.orders)}
+    if isinstance(message, Account):
+        figures = len(message.statistics) and f"{len(message.statistics)} figures"
+        trades = "; ".join(f"{each.entry_id} {each.size:g} at {each.entry_price:.10g}" for each in message.open_trades)
+        shown = {"open_trades": trades, "orders": _orders(message.orders), "statistics": figures or ""}
+        return (), {**fields, **shown}
+    return (), fields
+
+
+def _orders(orders: Sequence[Order]) -> str:
+    return "; ".join(map(_order, orders))
+
+
+def _order(order: Order) -> str:
+    if order.op == "cancel":
+        return f"cancel {order.id}"
+    prices = {"limit": order.limit, "stop": order.stop, "trail": order.trail_offset}
+    where = [f"{name} {price:.10g}" for name, price in prices.items() if price is not None]
+    size = f"{order.size:.10g}" if order.size_of == "units" else f"{order.size:.4%} of what is available"
+    what = f"{order.op} {order.id}: {order.side} {size} {order.kind}"
+    return " ".join([what, *where, *(["closing", order.closes] if order.closes else [])])
 
 
 def _marks(bar: Bar) -> str:

@@ -17,7 +17,7 @@ from ..bus.cursor import Cursor
 from ..bus.errors import Fault, Hopeless
 from ..bus.hosts import door_of
 from ..bus.journal import Journal
-from ..bus.messages import Bar, End, Message
+from ..bus.messages import Bar, End, Message, is_forming
 from ..bus.plugins import find
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
@@ -157,7 +157,7 @@ class RunnerFeed:
 
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Execute at once what comes alone; a long list waits, so that the loop stays free."""
-        numbered = [type(message) is not Bar or message.closed for message in messages]
+        numbered = [not is_forming(message) for message in messages]
         next_seq = cursor.next - sum(numbered)
         at_once = not self._waiting and len(messages) <= _AT_ONCE
         for message, has_number in zip(messages, numbered, strict=True):

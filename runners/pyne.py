@@ -31,20 +31,17 @@ class PyneRunner(Runner):
         return self._script.wants_forming
 
     def push(self, bar: Bar) -> list[Message]:
-        return _messages(self._script.push(bar))
+        return messages(self._script.push(bar))
 
     def go_live(self) -> list[Message]:
-        return _messages(self._script.go_live())
+        return messages(self._script.go_live())
 
     def close(self) -> list[Message]:
-        return _messages(self._script.close())
+        return messages(self._script.close())
 
 
-def _messages(said: Outputs) -> list[Message]:
-    messages: list[Message] = [said.plot] if said.plot else []
-    messages += said.alerts
-    messages += said.logs
-    messages += said.fills
-    if said.signal:
-        messages.append(said.signal)
-    return messages
+def messages(said: Outputs) -> list[Message]:
+    """What is said on an update, in this order: how it looks, what it shows, what it tells, what it trades."""
+    alone = (said.meta, said.plot), (said.signal, said.account)
+    first, last = ([message for message in messages if message is not None] for messages in alone)
+    return [*first, *said.drawings, *said.alerts, *said.logs, *said.fills, *last]

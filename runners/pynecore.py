@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..bus import sockets  # noqa: F401 - behind PyneCore nobody could import zmq
-from ..bus.messages import Bar, Fill
+from ..bus.messages import Bar
 
 # ruff: noqa: E402 - PyneCore reads these while it is imported.
 # Every import of a script would rewrite its .toml, and runners that start together read it half-written.
@@ -28,10 +28,12 @@ sys.dont_write_bytecode = False
 import pynecore.lib.alert
 import pynecore.lib.log  # noqa: F401 - both are had from sys.modules below
 from pynecore import lib
+from pynecore.core import viz
 from pynecore.core.format_args import check_format_args
 from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
+from pynecore.core.strategy_stats import calculate_strategy_statistics
 from pynecore.core.syminfo import SymInfo
-from pynecore.lib import barstate, string
+from pynecore.lib import barstate, strategy, string
 from pynecore.types import script_type
 from pynecore.types.color import Color
 from pynecore.types.ohlcv import OHLCV
@@ -47,6 +49,7 @@ _INPUT_TYPES: dict[str, Any] = {
 }
 
 PlotValue = float | str | bool | None
+_DRAWN: Any = (viz._line_mod, viz._label_mod, viz._box_mod, viz._table_mod, viz._polyline_mod, viz._linefill_mod)
 
 
 class Listener(Protocol):
@@ -60,6 +63,12 @@ class Listener(Protocol):
 
     def on_log(self, level: str, text: str) -> None:
         """``log.info``, ``log.warning`` or ``log.error``."""
+
+    def on_order(self, order: Any) -> None:
+        """The simulator is about to fill an order."""
+
+    def on_fill(self, order: Any) -> None:
+        """It has done so."""
 
 
 def load(
@@ -126,6 +135,22 @@ def keep_trade_history() -> None:
     lib._strategy_suppressed = False
 
 
+def fill_at_close(runner: ScriptRunner) -> None:
+    """Make ``process_orders_on_close`` true live too: PyneCore's own loop has that step on history only.
+
+    It belongs behind the step that the loop makes in both, and that is where it is added.
+    """
+    settle = runner._process_deferred_margin_call
+
+    def settle_and_fill(position: Any) -> None:
+        settle(position)
+        if barstate.isrealtime:
+            position.process_orders_at_close()
+
+    if is_strategy(runner) and runner.script.process_orders_on_close:
+        runner._process_deferred_margin_call = settle_and_fill
+
+
 def time_ms() -> int:
     """The opening time of the bar that the script stands on."""
     return int(lib._time)
@@ -141,20 +166,47 @@ def is_confirmed() -> bool:
     return bool(barstate.isconfirmed)
 
 
+def is_last_of_history() -> bool:
+    """Pine's ``barstate.islastconfirmedhistory``."""
+    return bool(barstate.islastconfirmedhistory)
+
+
+def changed_metas(revision: int) -> tuple[int, list[dict[str, Any]]]:
+    """How plots are to be drawn, where that has changed since a revision; and the revision now."""
+    revision, plots = viz.collect_meta_changes(revision)
+    return revision, plots
+
+
+def styles() -> dict[str, Any]:
+    """The dynamic colours of the bar that has just run, by plot."""
+    return {name: viz._encode_color_channel(style) for name, style in lib._viz_dyn.items()}
+
+
+def drawings() -> dict[tuple[str, int], dict[str, Any]]:
+    """All that stands on the chart, by kind and id."""
+    if not any(drawn._registry for drawn in _DRAWN):
+        return {}
+    return {key: viz._scrub({name: value for name, value in fields.items() if name != "id"})
+            for key, fields in viz._all_drawings().items()}
+
+
 def plot_values(plots: Mapping[str, object]) -> dict[str, PlotValue]:
     """Plots as they travel: na (and what PyneCore exports as na, infinity) is None, numbers are floats."""
     return {title: _plain(value) for title, value in plots.items()}
 
 
-def take_forming_plots() -> dict[str, PlotValue]:
-    """The plots of a forming bar that has just run, taken away.
+def forming_plots() -> dict[str, PlotValue]:
+    """The plots of a forming bar that has just run."""
+    return plot_values(lib._plot_data)
 
-    PyneCore clears them at a close only: the next tick would find the titles in use and number them.
+
+def forget_forming() -> None:
+    """Take away what a forming bar has plotted.
+
+    PyneCore does so at a close only: the next tick would find the titles in use and number them.
     """
-    values = plot_values(lib._plot_data)
     for state in (lib._plot_data, lib._viz_dyn, lib._viz_seq):
         state.clear()
-    return values
 
 
 def _plain(value: Any) -> PlotValue:
@@ -173,16 +225,28 @@ def position(runner: ScriptRunner) -> tuple[float, float]:
     return float(held.size), float(held.equity or runner.script.initial_capital)
 
 
-def to_fills(trades: Iterable[Any], time_ms: int) -> list[Fill]:
-    """The trades that were closed on the bar."""
-    return [
-        Fill(
-            time_ms, trade.entry_id or "", trade.exit_id or "", float(trade.size),
-            int(trade.entry_time), float(trade.entry_price), int(trade.exit_time), float(trade.exit_price),
-            float(trade.profit),
-        )
-        for trade in trades
-    ]
+def closes(order: Any) -> bool:
+    """Whether an order can only close, as those of ``strategy.exit`` and ``strategy.close``."""
+    return bool(order.order_type == strategy._order_type_close)
+
+
+def reverses(order: Any) -> bool:
+    """Whether an order turns a position round, as that of ``strategy.entry``."""
+    return bool(order.order_type == strategy._order_type_entry)
+
+
+def mintick() -> float:
+    """What PyneCore's distances count."""
+    return float(lib.syminfo.mintick)
+
+
+def statistics(runner: ScriptRunner) -> dict[str, float | str | None]:
+    """The figures of the strategy so far, by the names of PyneCore's own file of them."""
+    figures = calculate_strategy_statistics(
+        runner.script.position, runner.script.initial_capital, runner.equity_curve or None,
+        runner.first_price, runner.last_price,
+    ).to_dict()
+    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
 
 
 def listen(listener: Listener) -> None:
@@ -195,6 +259,7 @@ def listen(listener: Listener) -> None:
     lib.alertcondition = _condition_to(listener)
     for level in ("info", "warning", "error"):
         setattr(_log, level, _log_to(listener, level))
+    strategy.SimPosition.fill_order = _fill_to(listener, strategy.SimPosition.fill_order)
 
 
 def _alert_to(listener: Listener) -> Callable[..., None]:
@@ -223,3 +288,15 @@ def _log_to(listener: Listener, level: str) -> Callable[..., None]:
             listener.on_log(level, str(string.format(formatString, *args) if args else formatString))
 
     return log
+
+
+def _fill_to(listener: Listener, fill: Callable[..., bool]) -> Callable[..., bool]:
+    def fill_order(position: Any, order: Any, price: float) -> bool:
+        filled = position._fill_counter
+        listener.on_order(order)
+        turned = fill(position, order, price)
+        if position._fill_counter != filled:
+            listener.on_fill(order)
+        return turned
+
+    return fill_order

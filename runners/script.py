@@ -9,25 +9,22 @@ PyneCore keeps a script's state in its modules, hence one script a process.
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from greenlet import getcurrent, greenlet
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from ..bus.errors import Fault, Hopeless
-from ..bus.messages import Alert, Bar, Fill, Instrument, Log, Plot, Signal
+from ..bus.messages import Account, Alert, Bar, Drawing, Fill, Instrument, Log, Meta, Plot, Signal
 from ..bus.ohlcv import to_syminfo
-from . import pynecore
-
-_PLACEHOLDER = re.compile(
-    r"""\{\{\s*(?:plot\(\s*["'](?P<title>.+?)["']\s*\)|plot_(?P<index>\d+)|(?P<name>[\w.]+))\s*\}\}"""
-)
+from . import book, pynecore
+from .alerts import Alerts, clock
+from .book import Book
+from .looks import Looks
 
 Plots = dict[str, pynecore.PlotValue]
 
@@ -37,11 +34,14 @@ _hosted: Path | None = None
 class Outputs(Struct):
     """What one execution of the script said; everything carries the time of its own bar."""
 
+    meta: Meta | None = None
     plot: Plot | None = None
+    drawings: tuple[Drawing, ...] = ()
     alerts: list[Alert] = field(default_factory=list)
     logs: list[Log] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     signal: Signal | None = None
+    account: Account | None = None
 
 
 class Script:
@@ -84,10 +84,13 @@ class Script:
         self._loop: greenlet | None = None
         self._live = False
         self._waiting_ms: int | None = None
-        self._held = 0.0
         self._said = Outputs()
-        self._conditions: list[tuple[str, str]] = []
-        self._alerted: tuple[int, set[object]] = (0, set())
+        self._alerts = Alerts(instrument)
+        self._looks = Looks()
+        self._book = Book()
+        self._account: Account | None = None
+        self._counted = -1
+        pynecore.fill_at_close(self._runner)
         pynecore.listen(self)
 
     @property
@@ -118,7 +121,7 @@ class Script:
         :raises Hopeless: the script has failed, and is closed
         """
         if not (bar.closed or self._live):
-            raise ValueError(f"the bar at {_clock(bar.time_ms)} is forming, but go_live() was not called yet")
+            raise ValueError(f"the bar at {clock(bar.time_ms)} is forming, but go_live() was not called yet")
         executed_ms = bar.time_ms if self._live else self._waiting_ms
         self._waiting_ms = bar.time_ms
         return self._resume(pynecore.to_ohlcv(bar), executed_ms)
@@ -142,14 +145,20 @@ class Script:
         return self._resume(None, self._waiting_ms)
 
     def on_alert(self, message: str, freq: str, site: object) -> None:
-        """``alert()`` was called; as on TradingView it fires on live bars only, as its frequency allows."""
-        if self._fires(freq, site):
-            self._said.alerts.append(Alert(pynecore.time_ms(), message, freq))
+        """``alert()`` was called."""
+        self._alerts.call(message, freq, site)
 
     def on_condition(self, title: str, message: str) -> None:
-        """An ``alertcondition()`` holds; it fires at the bar's close, with the plots that it may name."""
-        if self._fires("once_per_bar_close", None):
-            self._conditions.append((title, message))
+        """An ``alertcondition()`` holds."""
+        self._alerts.condition(title, message)
+
+    def on_order(self, order: Any) -> None:
+        """The simulator is about to fill an order."""
+        self._book.on_order(order)
+
+    def on_fill(self, order: Any) -> None:
+        """It has done so."""
+        self._book.on_fill(order)
 
     def on_log(self, level: str, text: str) -> None:
         """``log.*`` was called, on history too."""
@@ -178,6 +187,7 @@ class Script:
         self._said = Outputs()
         with self._faults("failed", executed_ms):
             self._loop.switch(item)
+        self._said.alerts[:0] = self._alerts.take()
         return self._said
 
     def _run(self, first: pynecore.OHLCV | None) -> None:
@@ -198,65 +208,43 @@ class Script:
             item = caller.switch()
 
     def _executed(self, candle: pynecore.OHLCV, plots: Plots, trades: Iterable[object]) -> None:
-        said = self._said
-        said.plot = Plot(candle.timestamp, plots) if plots else None
-        for title, message in self._conditions:
-            text = self._fill_in(message, candle, plots)
-            said.alerts.append(Alert(candle.timestamp, text, "once_per_bar_close", title))
-        self._conditions.clear()
+        said, time_ms = self._said, candle.timestamp
+        said.meta = self._looks.metas(time_ms)
+        styles = self._looks.styles(keep=True)
+        said.plot = Plot(time_ms, plots, styles=styles) if plots or styles else None
+        live = pynecore.is_realtime()
+        if live or pynecore.is_last_of_history():  # what history has drawn and taken away nobody has seen
+            said.drawings = self._looks.drawings(time_ms, keep=True)
+        said.alerts += self._alerts.take_conditions(candle, plots)
         if self.kind == "strategy":
-            said.fills = pynecore.to_fills(trades, candle.timestamp)
-            self._take_position(candle.timestamp)
+            said.fills = book.to_fills(trades, time_ms)
+            if live:
+                self._settle(candle)
 
     def _executed_forming(self, candle: pynecore.OHLCV) -> None:
-        plots = pynecore.take_forming_plots()
         # An update that PyneCore dropped for its age has left the plots of another bar, or none.
-        if plots and pynecore.time_ms() == candle.timestamp:
-            self._said.plot = Plot(candle.timestamp, plots, closed=False)
+        if pynecore.time_ms() == candle.timestamp:
+            plots, styles = pynecore.forming_plots(), self._looks.styles(keep=False)
+            drawings = self._looks.drawings(candle.timestamp, keep=False)
+            if plots or styles or drawings:
+                self._said.plot = Plot(candle.timestamp, plots, False, styles, drawings)
+        pynecore.forget_forming()
 
-    def _take_position(self, time_ms: int) -> None:
+    def _settle(self, candle: pynecore.OHLCV) -> None:
+        """Say what the strategy wants and holds after a confirmed bar."""
+        time_ms, position = candle.timestamp, self._runner.script.position
         held, equity = pynecore.position(self._runner)
-        if pynecore.is_realtime():
-            action: Literal["buy", "sell", "hold"] = "hold"
-            if held != self._held:
-                action = "buy" if held > self._held else "sell"
-            self._said.signal = Signal(time_ms, action, held, equity)
-        self._held = held
-
-    def _fires(self, freq: str, site: object) -> bool:
-        if not pynecore.is_realtime():
-            return False
-        if freq == "once_per_bar":
-            return self._first_on_bar(site)
-        return freq != "once_per_bar_close" or pynecore.is_confirmed()
-
-    def _first_on_bar(self, site: object) -> bool:
-        time_ms = pynecore.time_ms()
-        if self._alerted[0] != time_ms:
-            self._alerted = (time_ms, set())
-        sites = self._alerted[1]
-        first = site not in sites
-        sites.add(site)
-        return first
-
-    def _fill_in(self, message: str, candle: pynecore.OHLCV, plots: Plots) -> str:
-        """Fill in TradingView's placeholders (``{{close}}``, ``{{plot("RSI")}}``); an unknown one stays."""
-        values: dict[str, object] = {
-            "open": candle.open, "high": candle.high, "low": candle.low, "close": candle.close,
-            "volume": candle.volume, "time": _clock(candle.timestamp), "ticker": self.instrument.ticker,
-            "exchange": self.instrument.prefix, "interval": self.instrument.timeframe,
-            "syminfo.currency": self.instrument.currency,
-        }
-        series = list(plots.values())
-
-        def value(match: re.Match[str]) -> str:
-            if match["title"]:
-                return _number(plots[match["title"]]) if match["title"] in plots else match[0]
-            if match["index"]:
-                return _number(series[int(match["index"])]) if int(match["index"]) < len(series) else match[0]
-            return _number(values[match["name"]]) if match["name"] in values else match[0]
-
-        return _PLACEHOLDER.sub(value, message)
+        wanted, standing = self._book.turn(position)
+        self._said.signal = Signal(
+            time_ms, book.action(wanted), held, equity, price=candle.close, target=book.target(position), orders=wanted
+        )
+        figures = {}
+        if position.closed_trades_count != self._counted:
+            self._counted = position.closed_trades_count
+            figures = pynecore.statistics(self._runner)
+        account = book.account(position, equity, time_ms, standing, figures)
+        if self._account is None or account != structs.replace(self._account, time_ms=time_ms, statistics={}):
+            self._said.account = self._account = account
 
     @contextmanager
     def _faults(self, what: str, bar_ms: int | None = None) -> Iterator[None]:
@@ -268,7 +256,7 @@ class Script:
                 raise Fault(
                     f"{self._output} cannot be written ({error.strerror or error}): mend that and start again"
                 ) from error
-            place = _line(error, self.path) + ("" if bar_ms is None else f" on the bar of {_clock(bar_ms)}")
+            place = _line(error, self.path) + ("" if bar_ms is None else f" on the bar of {clock(bar_ms)}")
             raise Hopeless(f"the script {self.path} {what}{place}: {_text(error)}") from error
 
 
@@ -297,13 +285,3 @@ def _text(error: BaseException) -> str:
 
 def _same(filename: str, path: Path) -> bool:
     return Path(filename).name == path.name and Path(filename).resolve() == path.resolve()
-
-
-def _number(value: object) -> str:
-    if value is None:
-        return "NaN"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -20,7 +20,7 @@ from ..bus import failpoints
 from ..bus.cursor import Cursor
 from ..bus.errors import Hopeless
 from ..bus.journal import Journal
-from ..bus.messages import Alert, Bar, End, Executed, Fill, Message, Run, Signal, State
+from ..bus.messages import Alert, Bar, End, Executed, Fill, Message, Plot, Run, Signal, State
 from ..bus.publisher import Publisher
 from ..bus.topology import RunnerSpec, Topology
 from ..bus.wire import Start, decode
@@ -164,7 +164,16 @@ class Seat:
             self._publish(self.stream, executed, *said)
             self._note(said)
         else:
-            self._publish(self._updates, executed)
+            self._say_forming(executed, said)
+
+    def _say_forming(self, executed: Executed, said: list[Message]) -> None:
+        """How a forming bar looks is latest-wins; what it has caused stands in one record with its update."""
+        caused = [message for message in said if type(message) is not Plot]
+        self._publish(self.stream if caused else self._updates, executed, *caused)
+        self._note(caused)
+        for message in said:
+            if type(message) is Plot:
+                self._publisher.forming(self.stream, message)
 
     def _publish(self, stream: str, *messages: Message) -> None:
         """Publish; the journal keeps the order of execution over both streams: a restart reads it so."""

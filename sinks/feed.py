@@ -13,7 +13,7 @@ from itertools import repeat
 
 from ..bus import failpoints
 from ..bus.cursor import Cursor
-from ..bus.messages import Bar, Message
+from ..bus.messages import Bar, Message, is_forming
 from ..bus.plugins import configure
 from ..bus.rundir import RunDir
 from ..bus.status import ActorState, Rate, Status, StreamStatus
@@ -95,7 +95,7 @@ class SinkFeed:
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Queue what the sink wants; a full queue stops the reading, and the journals keep the rest."""
         if not self._sink.forming:
-            messages = [message for message in messages if type(message) is not Bar or message.closed]
+            messages = [message for message in messages if not is_forming(message)]
         closed = sum([type(message) is Bar and message.closed for message in messages])
         self._bars[cursor.stream] = self._bars.get(cursor.stream, 0) + closed
         self._waiting += map(Delivery, repeat(cursor.stream), messages)

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+from jobs import Run, runs_in
+
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more about the neighbours
 settings.load_profile("any machine")
 
@@ -16,3 +18,9 @@ def _own_runtime_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
     monkeypatch.setenv("PYNELIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("PYNELIVE_BUS", raising=False)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs jobs of scripts in processes of their own."""
+    return runs_in(tmp_path)

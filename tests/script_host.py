@@ -19,6 +19,7 @@ import msgspec
 from pynelive.bus.errors import Fault
 from pynelive.bus.messages import Bar, Instrument
 from pynelive.bus.ohlcv import to_syminfo
+from pynelive.runners.pyne import messages
 from pynelive.runners.script import Outputs, Script
 
 Job = dict[str, Any]
@@ -43,7 +44,7 @@ def _run(job: Job) -> None:
 
 def run_host(job: Job, output: Path) -> Result:
     """The script through ``Script``, as a runner drives it."""
-    kinds = ("plots", "forming", "trades", "alerts", "logs", "signals")
+    kinds = ("plots", "forming", "trades", "alerts", "logs", "signals", "said")
     result: Result = {**{kind: [] for kind in kinds}, "fault": None}
     try:
         _push_all(_load(job, output), job, result)
@@ -71,6 +72,7 @@ def _push_all(script: Script, job: Job, result: Result) -> None:
 
 
 def _keep(result: Result, said: Outputs) -> None:
+    result["said"].append(msgspec.to_builtins(messages(said)))
     if said.plot:
         result["plots" if said.plot.closed else "forming"].append([said.plot.time_ms, said.plot.values])
     result["trades"] += [
@@ -116,24 +118,28 @@ def run_oracle(job: Job, output: Path) -> Result:
     from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
 
     live = job["mode"] == "oracle"
+    forming: list[Any] = []
     runner = ScriptRunner(
-        Path(job["script"]), _feed(job, LIVE_TRANSITION if live else None),
+        Path(job["script"]), _feed(job, LIVE_TRANSITION if live else None, forming),
         to_syminfo(Instrument(**job["instrument"])), live=live, inputs=job.get("inputs", {}),
         plot_path=output / "plot.csv", strat_path=output / "strategy.csv", trade_path=output / "trades.csv",
-        lossless_prices=True, lossless_volume=True,
+        lossless_prices=True, lossless_volume=True, viz_path=output / "viz.ndjson", viz_journal=True,
     )
-    result: Result = {"plots": [], "trades": []}
+    result: Result = {"plots": [], "trades": [], "books": []}
     for candle, plots, *trades in runner.run_iter():
         result["plots"].append([candle.timestamp, {title: _plain(value) for title, value in plots.items()}])
+        if trades:
+            result["books"].append([candle.timestamp, *_book(runner)])
         result["trades"] += [
             [trade.entry_time, trade.exit_time, trade.entry_id, trade.exit_id, trade.size, trade.entry_price,
              trade.exit_price, trade.profit] for closed in trades for trade in closed
         ]
-    return result
+    return result | {"forming": forming}
 
 
-def _feed(job: Job, transition: Any) -> Iterator[Any]:
+def _feed(job: Job, transition: Any, forming: list[Any] | None = None) -> Iterator[Any]:
     from pynecore import lib
+    from pynecore.core import viz
     from pynecore.types.ohlcv import OHLCV
 
     if job.get("trade_history"):
@@ -142,6 +148,23 @@ def _feed(job: Job, transition: Any) -> Iterator[Any]:
         if number == job["transition"] and transition is not None:
             yield transition
         yield OHLCV(bar.time_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, None, bar.closed)
+        if not bar.closed and forming is not None:
+            drawn = {f"{kind} {number}": fields for (kind, number), fields in viz._all_drawings().items()}
+            forming.append([bar.time_ms, {title: _plain(value) for title, value in lib._plot_data.items()}, drawn])
+            for state in (lib._plot_data, lib._viz_dyn, lib._viz_seq):
+                state.clear()  # else PyneCore takes the plots of the next update for others of the same titles
+
+
+def _book(runner: Any) -> list[Any]:
+    """What PyneCore holds: size, average price, equity, profits, open trades and the statistics of its own file."""
+    from pynecore.core.strategy_stats import calculate_strategy_statistics
+
+    held = runner.script.position
+    trades = [[trade.entry_id, trade.size, trade.entry_time, trade.entry_price] for trade in held.open_trades]
+    figures = calculate_strategy_statistics(
+        held, runner.script.initial_capital, runner.equity_curve or None, runner.first_price, runner.last_price
+    ).to_dict()
+    return [held.size, _plain(held.avg_price), held.equity, held.openprofit, held.netprofit, trades, figures]
 
 
 def _bars(job: Job) -> list[Bar]:

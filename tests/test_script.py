@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-import os
 import random
-import subprocess
-import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-HERE = Path(__file__).parent
-EXAMPLES = HERE.parent / "examples"
-FILES = ("plot.csv", "trades.csv", "strategy.csv")
-
-Bars = list[list[Any]]
-Result = dict[str, Any]
-Run = Callable[..., list[Result]]
-
-DAILY = {"ticker": "AAPL", "timeframe": "1D", "kind": "stock", "prefix": "NASDAQ", "mincontract": 1.0}
-CRYPTO = {"ticker": "BTCUSDT", "timeframe": "5", "prefix": "BINANCE", "currency": "USDT"}
+from jobs import CRYPTO, EXAMPLES, Run, crypto_bars, daily_bars, files_of, make_job, with_forming, write_script
 
 # State of every kind: a forming update is rolled back from `var` and averages, never from `varip`.
 MEMORY = '''"""@pyne"""
@@ -73,71 +54,6 @@ from pynecore.lib import bar_index, close, input, plot, request, script
 
 '''
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run jobs in processes of their own; a job's result with the folder of its files."""
-
-    def run(*jobs: dict[str, Any]) -> list[Result]:
-        jobs = tuple({"output": str(tmp_path / f"{number}"), **job} for number, job in enumerate(jobs))
-        (tmp_path / "jobs.json").write_text(json.dumps(jobs))
-        command = [sys.executable, "-P", str(HERE / "script_host.py"), str(tmp_path / "jobs.json")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return [json.loads((Path(job["output"]) / "result.json").read_text()) | job for job in jobs]
-
-    return run
-
-
-def daily_bars(count: int) -> Bars:
-    """AAPL's first trading days in the sample, as their venue had them."""
-    packed = resources.files("bokeh_sampledata") / "_data" / "stocks.csv.gz"
-    with packed.open("rb") as file:
-        rows = [row.split(",") for row in gzip.decompress(file.read()).decode().splitlines()]
-    apple = [row for row in rows if row[0] == "AAPL"][:count]
-    return [[_midnight(day), *map(float, prices)] for _, day, *prices, _ in apple]
-
-
-def crypto_bars(count: int) -> Bars:
-    """Real 5-minute bars, where they are at hand."""
-    folder = Path(os.environ.get("PYNELIVE_SHARED_DATA", HERE.parent.parent / "shared" / "data"))
-    if not (path := folder / "BTCUSDT_5m.csv").is_file():
-        pytest.skip("the 5-minute bars are not here (PYNELIVE_SHARED_DATA)")
-    with path.open() as file:
-        rows = list(csv.reader(file))[1 : count + 1]
-    return [[int(row[0]), *map(float, row[1:])] for row in rows]
-
-
-def with_forming(bars: Bars, transition: int) -> tuple[Bars, int]:
-    """Three forming updates before each closed live bar: the open, then a way to either end."""
-    updates: Bars = list(bars[:transition])
-    for time_ms, first, high, low, last, volume in bars[transition:]:
-        updates.append([time_ms, first, first, first, first, 0.0, False])
-        updates.append([time_ms, first, high, first, high, volume / 4, False])
-        updates.append([time_ms, first, high, low, low, volume / 2, False])
-        updates.append([time_ms, first, high, low, last, volume])
-    return updates, transition
-
-
-def _job(script: str, bars: Bars, transition: int, **more: Any) -> dict[str, Any]:
-    job = {"mode": "host", "script": script, "instrument": DAILY, "bars": bars, "transition": transition}
-    return job | more
-
-
-def _midnight(day: str) -> int:
-    return int(datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _files(result: Result) -> dict[str, bytes]:
-    paths = [Path(result["output"]) / name for name in FILES]
-    return {path.name: path.read_bytes() for path in paths if path.exists()}
-
-
-def _script(folder: Path, text: str, name: str = "probe.py") -> str:
-    path = folder / name
-    path.write_text(text)
-    return str(path)
-
-
 @pytest.mark.parametrize("trade_history", [False, True])
 @pytest.mark.parametrize("forming", [False, True])
 @pytest.mark.parametrize("name", ["memory", "ema_cross", "stops"])
@@ -145,12 +61,12 @@ def test_live_equals_the_oracle(
     run: Run, tmp_path: Path, name: str, forming: bool, trade_history: bool
 ) -> None:
     """Plots, trades and files are PyneCore's, value for value, wherever history ends."""
-    script = _script(tmp_path, MEMORY) if name == "memory" else str(EXAMPLES / f"{name}.py")
+    script = write_script(tmp_path, MEMORY) if name == "memory" else str(EXAMPLES / f"{name}.py")
     bars = daily_bars(300)
     jobs = []
     for place in (1, len(bars) // 2, len(bars) - 1):
         updates, transition = with_forming(bars, place) if forming else (bars, place)
-        job = _job(script, updates, transition, trade_history=trade_history)
+        job = make_job(script, updates, transition, trade_history=trade_history)
         jobs += [job, job | {"mode": "oracle"}]
     results = run(*jobs)
     for host, oracle in zip(results[::2], results[1::2], strict=True):
@@ -158,25 +74,25 @@ def test_live_equals_the_oracle(
         assert [time_ms for time_ms, _ in host["plots"]] == [bar[0] for bar in bars]
         assert host["plots"] == oracle["plots"]
         assert host["trades"] == oracle["trades"]
-        assert _files(host) == _files(oracle)
+        assert files_of(host) == files_of(oracle)
     assert name == "memory" or len(results[0]["trades"]) > 2
 
 
 def test_updates_out_of_order_equal_the_oracle(run: Run, tmp_path: Path) -> None:
     """Late, repeated and missing updates do to a pushed script exactly what they do to PyneCore."""
-    script, jobs = _script(tmp_path, MEMORY), []
+    script, jobs = write_script(tmp_path, MEMORY), []
     for seed in range(3):
         chance = random.Random(seed)
         updates, transition = with_forming(daily_bars(80), 40)
         live = [bar for bar in updates[transition:] if chance.random() > 0.1]
         for _ in range(15):
             live.insert(chance.randrange(len(live)), chance.choice(live))
-        job = _job(script, updates[:transition] + live, transition)
+        job = make_job(script, updates[:transition] + live, transition)
         jobs += [job, job | {"mode": "oracle"}]
     results = run(*jobs)
     for host, oracle in zip(results[::2], results[1::2], strict=True):
         assert host["plots"] == oracle["plots"]
-        assert _files(host) == _files(oracle)
+        assert files_of(host) == files_of(oracle)
         runs = [values["runs"] for _, values in host["forming"]]
         assert runs == sorted(set(runs)), "each plot of a forming bar is that of a run of its own"
 
@@ -184,41 +100,41 @@ def test_updates_out_of_order_equal_the_oracle(run: Run, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["ema_cross", "stops"])
 def test_closes_only_equal_the_backtest(run: Run, name: str) -> None:
     """With its trade history a strategy trades live as `pyne run` does on the file, bar for bar."""
-    job = _job(str(EXAMPLES / f"{name}.py"), daily_bars(1000), 400)
+    job = make_job(str(EXAMPLES / f"{name}.py"), daily_bars(1000), 400)
     host, backtest = run(job | {"trade_history": True}, job | {"mode": "backtest"})
     assert host["plots"] == backtest["plots"]
     assert host["trades"] == backtest["trades"]
     assert len(host["trades"]) > 10
-    assert _files(host) == _files(backtest)
+    assert files_of(host) == files_of(backtest)
 
 
 def test_indicator_equals_the_backtest(run: Run) -> None:
     """An indicator that was fed forming updates ends each bar as the backtest does."""
     bars = crypto_bars(600)
     updates, transition = with_forming(bars, 100)
-    job = _job(str(EXAMPLES / "rsi.py"), updates, transition, instrument=CRYPTO)
+    job = make_job(str(EXAMPLES / "rsi.py"), updates, transition, instrument=CRYPTO)
     host, backtest = run(job, job | {"mode": "backtest", "bars": bars})
     assert host["plots"] == backtest["plots"]
-    assert _files(host)["plot.csv"] == _files(backtest)["plot.csv"]
+    assert files_of(host)["plot.csv"] == files_of(backtest)["plot.csv"]
     assert len(host["alerts"]) > 5
 
 
 def test_files_equal_those_of_the_pyne_command(run: Run, tmp_path: Path) -> None:
     """The real `pyne run` on a recording of the same bars writes the same three files."""
-    job = _job(str(EXAMPLES / "ema_cross.py"), crypto_bars(800), 500, instrument=CRYPTO)
+    job = make_job(str(EXAMPLES / "ema_cross.py"), crypto_bars(800), 500, instrument=CRYPTO)
     host, command = run(job | {"trade_history": True}, job | {"mode": "command"})
-    assert _files(host) == _files(command)
-    assert _files(host)["trades.csv"].count(b"\n") > 20
+    assert files_of(host) == files_of(command)
+    assert files_of(host)["trades.csv"].count(b"\n") > 20
 
 
-def test_a_rerun_rebuilds_the_files(run: Run, tmp_path: Path) -> None:
+def test_a_rerun_rebuilds_thefiles_of(run: Run, tmp_path: Path) -> None:
     """A restarted runner pushes the whole run again: the files are those of a run that was never broken."""
     updates, transition = with_forming(daily_bars(200), 100)
-    job = _job(str(EXAMPLES / "stops.py"), updates, transition, trade_history=True)
+    job = make_job(str(EXAMPLES / "stops.py"), updates, transition, trade_history=True)
     again = {"output": str(tmp_path / "again")}
     whole, _, rebuilt = run(job, job | again | {"bars": updates[:300]}, job | again)
-    assert _files(rebuilt) == _files(whole)
-    assert len(_files(whole)) == 3
+    assert files_of(rebuilt) == files_of(whole)
+    assert len(files_of(whole)) == 3
     assert rebuilt["trades"] == whole["trades"] != []
 
 
@@ -226,7 +142,7 @@ def test_live_bars_are_realtime(run: Run, tmp_path: Path) -> None:
     """barstate.isrealtime holds on every live bar and on no other; forming plots keep their titles."""
     bars = daily_bars(60)
     updates, transition = with_forming(bars, 30)
-    (host,) = run(_job(_script(tmp_path, MEMORY), updates, transition, warmup=30))
+    (host,) = run(make_job(write_script(tmp_path, MEMORY), updates, transition, warmup=30))
     assert [values["realtime"] for _, values in host["plots"]] == [0.0] * 30 + [1.0] * 30
     assert [time_ms for time_ms, _ in host["forming"]] == [bar[0] for bar in bars[30:] for _ in range(3)]
     assert {tuple(values) for _, values in host["forming"]} == {tuple(host["plots"][0][1])}
@@ -239,7 +155,7 @@ def test_alerts_follow_their_frequency(run: Run, tmp_path: Path) -> None:
     """Alerts fire on live bars only: each time, once a bar or at the close; logs on history too."""
     bars = daily_bars(4)
     updates, transition = with_forming(bars, 2)
-    (host,) = run(_job(_script(tmp_path, TALK), updates, transition))
+    (host,) = run(make_job(write_script(tmp_path, TALK), updates, transition))
     expected = []
     for index, (time_ms, opened, _, _, closed, _) in enumerate(bars):
         expected += [[time_ms, "each", "all", ""], [time_ms, f"once {opened:g}", "once_per_bar", ""]]
@@ -251,21 +167,6 @@ def test_alerts_follow_their_frequency(run: Run, tmp_path: Path) -> None:
     assert host["alerts"] == [alert for alert in expected if alert[0] >= bars[2][0]]
     index_of = {bar[0]: index for index, bar in enumerate(bars)}
     assert host["logs"] == [[bar[0], "warning", f"bar {index_of[bar[0]]} of this"] for bar in updates]
-
-
-def test_signals_say_what_is_held(run: Run) -> None:
-    """One signal a live bar; the position it names is what its actions add up to."""
-    bars = daily_bars(300)
-    (host,) = run(_job(str(EXAMPLES / "ema_cross.py"), bars, 100))
-    assert [signal[0] for signal in host["signals"]] == [bar[0] for bar in bars[100:]]
-    held = 0.0
-    for _, action, position, equity in host["signals"]:
-        assert action == ("hold" if position == held else "buy" if position > held else "sell")
-        assert equity > 0
-        held = position
-    assert {signal[1] for signal in host["signals"]} == {"buy", "sell", "hold"}
-
-
 
 
 def test_which_scripts_want_forming_bars(run: Run, tmp_path: Path) -> None:
@@ -280,7 +181,7 @@ def test_which_scripts_want_forming_bars(run: Run, tmp_path: Path) -> None:
     jobs = []
     for number, (declared, updates, _) in enumerate(cases):
         text = f"{HEAD}@script.{declared}\ndef main():\n    plot(close)\n"
-        jobs.append(_job(_script(tmp_path, text, f"{number}.py"), daily_bars(3), 1, updates=updates))
+        jobs.append(make_job(write_script(tmp_path, text, f"{number}.py"), daily_bars(3), 1, updates=updates))
     for (declared, _, wanted), host in zip(cases, run(*jobs), strict=True):
         assert host["declared"] == [declared.split("(")[0], "x", wanted]
 
@@ -308,9 +209,9 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
 
 def test_faults_are_one_sentence(run: Run, tmp_path: Path) -> None:
     """What is wrong with a script is said in one sentence that names its file, its line and its bar."""
-    scripts = [_script(tmp_path, text, f"{number}.py") for number, (text, _, _) in enumerate(FAULTS)]
+    scripts = [write_script(tmp_path, text, f"{number}.py") for number, (text, _, _) in enumerate(FAULTS)]
     bars = daily_bars(6)
-    jobs = [_job(script, bars, 3, inputs=fault[1]) for script, fault in zip(scripts, FAULTS, strict=True)]
+    jobs = [make_job(script, bars, 3, inputs=fault[1]) for script, fault in zip(scripts, FAULTS, strict=True)]
     for job, (_, _, words), host in zip(jobs, FAULTS, run(*jobs), strict=True):
         assert words in (host["fault"] or "")
         assert job["script"] in host["fault"]
@@ -320,18 +221,18 @@ def test_faults_are_one_sentence(run: Run, tmp_path: Path) -> None:
 def test_a_missing_or_second_script_is_refused(run: Run, tmp_path: Path) -> None:
     """A path that is none is said so; a second script would share the first one's state."""
     absent, second = run(
-        _job(str(tmp_path / "absent.py"), [], 0), _job(str(EXAMPLES / "rsi.py"), [], 0, mode="second")
+        make_job(str(tmp_path / "absent.py"), [], 0), make_job(str(EXAMPLES / "rsi.py"), [], 0, mode="second")
     )
     assert "there is no script" in absent["fault"]
     assert "this process runs the script" in second["fault"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_no_fault_of_the_script(run: Run, tmp_path: Path) -> None:
+def test_a_full_disk_is_no_fault_of_thewrite_script(run: Run, tmp_path: Path) -> None:
     """What PyneCore cannot write names the folder, and may be tried again; the script is not blamed."""
     full = tmp_path / "full"
     full.mkdir()
     (full / "plot.csv").symlink_to("/dev/full")
-    (host,) = run(_job(str(EXAMPLES / "rsi.py"), daily_bars(2_000), 1_000, output=str(full)))
+    (host,) = run(make_job(str(EXAMPLES / "rsi.py"), daily_bars(2_000), 1_000, output=str(full)))
     assert f"{full} cannot be written (No space left on device)" in host["fault"]
     assert "rsi.py" not in host["fault"]

@@ -1,0 +1,260 @@
+"""What a script says besides its plots: how they look, what it draws, what it wants and holds; also to latecomers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jobs import EXAMPLES, Result, daily_bars, make_job, with_forming, write_script
+from jobs import Run as RunJobs
+from pynelive.bus.messages import Account, Drawing, Fill, Message, Meta, Plot, Run, Signal, is_forming
+from pynelive.bus.picture import Picture
+from pynelive.bus.rundir import RunDir
+from pynelive.bus.subscribe import listen
+from pynelive.bus.wire import Start
+from support import publishing, run_dir
+
+DRAW = '''"""@pyne"""
+from pynecore import Persistent
+from pynecore.types import IBPersistent
+from pynecore.lib import (
+    array, bar_index, barstate, bgcolor, box, chart, close, color, fill, high, hline, label, line, linefill, low, open,
+    plot, plotshape, polyline, script, string, table, time, xloc
+)
+
+@script.indicator("Draw", overlay=True, max_labels_count=7)
+def main():
+    up = close > open
+    trend: Persistent = line.new(bar_index, close, bar_index, close, color=color.blue)
+    ceiling: Persistent = line.new(time, high, time, high, xloc=xloc.bar_time)
+    board: Persistent = table.new("top_right", 2, 2)
+    runs: IBPersistent[int] = 0
+    runs += 1
+    if bar_index == 0:
+        linefill.new(trend, ceiling, color.new(color.green, 80))
+    line.set_xy2(trend, bar_index, close)
+    line.set_xy2(ceiling, time, high)
+    if up:
+        label.new(bar_index, high, "up " + string.tostring(close), style=label.style_label_down)
+    if bar_index % 5 == 0:
+        box.new(bar_index, high, bar_index + 3, low, bgcolor=color.new(color.red, 70))
+        points = array.from_items(chart.point.from_index(bar_index, low), chart.point.from_time(time, high))
+        polyline.new(points, curved=True)
+    table.cell(board, 0, 0, string.tostring(bar_index))
+    table.cell(board, 1, 1, "fixed")
+    if bar_index % 7 == 6:
+        table.clear(board, 1, 1)
+    first = plot(close, "first", color=color.green if up else color.red)
+    second = plot(runs, "second")
+    fill(first, second, color=color.new(color.blue, 90))
+    bgcolor(color.new(color.yellow, 80) if up else None)
+    plotshape(up, "shape")
+    hline(100.0, "hundred")
+'''
+
+
+def said_of(host: Result) -> list[list[Message]]:
+    """What each update of a job made the script say."""
+    return [msgspec.convert(said, list[Message]) for said in host["said"]]
+
+
+def look(picture: Picture) -> dict[str, Any]:
+    """A picture in the terms of PyneCore's own file."""
+    said = picture.messages()
+    plots = [message for message in said if isinstance(message, Plot)]
+    return {
+        "metas": {plot["id"]: plot for message in said if isinstance(message, Meta) for plot in message.plots},
+        "values": plots[-1].values if plots else {},
+        "styles": plots[-1].styles if plots else {},
+        "drawings": {f"{m.kind} {m.id}": m.fields for m in said if isinstance(m, Drawing)},
+    }
+
+
+def looks_of(path: Path) -> dict[int, dict[str, Any]]:
+    """How PyneCore's own file of a run says that the chart looks behind each bar."""
+    metas: dict[str, Any] = {}
+    styles: dict[str, Any] = {}
+    drawings: dict[str, Any] = {}
+    looks: dict[int, dict[str, Any]] = {}
+    for line in path.read_text().splitlines():
+        kind = (record := json.loads(line)).pop("t")
+        if kind == "meta":
+            metas[record["id"]] = record
+        elif kind == "bar":
+            styles |= record.get("c", {})
+            look = {"values": record["v"], "metas": {**metas}, "styles": {**styles}, "drawings": {**drawings}}
+            looks[record["time"]] = look
+        elif kind == "ev":
+            name = f"{record['obj']} {record['id']}"
+            drawings.pop(name, None)
+            if record["op"] != "delete":
+                drawings[name] = plain(record["s"])
+            look["drawings"] = {**drawings}
+    return looks
+
+
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and name != "id"}
+
+
+def drawing_job(tmp_path: Path, count: int = 60) -> tuple[dict[str, Any], int]:
+    updates, transition = with_forming(daily_bars(count), count // 2)
+    return make_job(write_script(tmp_path, DRAW), updates, transition), transition
+
+
+def test_what_is_drawn_equals_the_oracle(run: RunJobs, tmp_path: Path) -> None:
+    """Folded, the messages are what PyneCore's own file says of every live bar, and its state on every update."""
+    job, transition = drawing_job(tmp_path)
+    host, oracle = run(job, job | {"mode": "oracle"})
+    expected, picture, seen = looks_of(Path(oracle["output"]) / "viz.ndjson"), Picture(), set()
+    forming = iter(oracle["forming"])
+    first_live = job["bars"][transition][0]
+    for said in said_of(host):
+        plot = next((message for message in said if isinstance(message, Plot)), None)
+        if plot and not plot.closed:
+            assert said == [plot]
+            after = Picture()
+            after.take(picture.messages())
+            after.take(plot.drawings)
+            time_ms, values, drawn = next(forming)
+            drawn = {name: plain(fields) for name, fields in drawn.items()}
+            assert (plot.time_ms, plot.values, look(after)["drawings"]) == (time_ms, values, drawn)
+            continue
+        picture.take(said)
+        if plot and plot.time_ms >= first_live:
+            assert look(picture) == expected[plot.time_ms]
+            seen |= {drawing.split()[0] for drawing in expected[plot.time_ms]["drawings"]}
+    assert next(forming, None) is None
+    assert seen == {"line", "label", "box", "table", "polyline", "linefill"}
+    assert {plot["kind"] for plot in look(picture)["metas"].values()} >= {"plot", "shape", "hline", "fill", "bgcolor"}
+    ops = {message.op for said in said_of(host) for message in said if isinstance(message, Drawing)}
+    assert ops == {"create", "update", "delete"}
+
+
+TRADE = '''"""@pyne"""
+from pynecore.lib import bar_index, close, high, low, script, strategy, ta
+
+@script.strategy("Trade", pyramiding=2, initial_capital=100_000, default_qty_type=strategy.fixed, default_qty_value=10,
+                 commission_type=strategy.commission.percent, commission_value=0.1, slippage=2)
+def main():
+    fast, slow = ta.ema(close, 5), ta.ema(close, 15)
+    if ta.crossover(fast, slow):
+        strategy.entry("up", strategy.long, comment="crossed")
+        strategy.exit("trail", "up", trail_points=150, trail_offset=100, loss=400)
+    if ta.crossunder(fast, slow):
+        strategy.close("up", comment="crossed back")
+        strategy.entry("down", strategy.short, limit=high, stop=low)
+        strategy.exit("half", "down", qty_percent=50, profit=200)
+        strategy.exit("rest", "down", stop=high * 1.05, limit=low * 0.9)
+    if bar_index % 11 == 0:
+        strategy.order("more", strategy.long, 3, stop=high * 1.01, oca_name="pair", oca_type=strategy.oca.cancel)
+        strategy.order("less", strategy.short, 3, stop=low * 0.99, oca_name="pair", oca_type=strategy.oca.cancel)
+    if bar_index % 11 == 4:
+        strategy.cancel("more")
+    if bar_index % 60 == 59:
+        strategy.close_all(immediately=True)
+'''
+
+
+def test_the_account_is_the_simulators(run: RunJobs, tmp_path: Path) -> None:
+    """Position, equity, open trades and statistics are PyneCore's; the orders add up to those that stand."""
+    scripts = [write_script(tmp_path, TRADE), str(EXAMPLES / "stops.py"), str(EXAMPLES / "ema_cross.py")]
+    bars = daily_bars(400)
+    jobs = []
+    for script in scripts:
+        for updates, transition in ((bars, 50), with_forming(bars, 50)):
+            job = make_job(script, updates, transition, updates="all")
+            jobs += [job, job | {"mode": "oracle"}]
+    results = run(*jobs)
+    for host, oracle in zip(results[::2], results[1::2], strict=True):
+        check_account(host, {book[0]: book[1:] for book in oracle["books"]})
+
+
+def check_account(host: Result, books: dict[int, list[Any]]) -> None:
+    account, closed, ops = Account(0, 0.0, None, 0.0, 0.0, 0.0), 0, set()
+    for said in said_of(host):
+        for signal in (message for message in said if isinstance(message, Signal)):
+            before, account = account, next((m for m in said if isinstance(m, Account)), account)
+            check_orders(signal, before, account, [m for m in said if isinstance(m, Fill)])
+            ops |= {order.op for order in signal.orders}
+            size, average, equity, open_profit, net_profit, trades, figures = books[signal.time_ms]
+            assert signal.position == account.position == size
+            assert (account.average_price, signal.equity) == (average if size else None, equity or signal.equity)
+            assert (account.open_profit, account.net_profit) == (open_profit, net_profit)
+            assert [[t.entry_id, t.size, t.entry_ms, t.entry_price] for t in account.open_trades] == trades
+            if account.statistics:
+                closed += 1
+                assert account.statistics == figures
+                account = msgspec.structs.replace(account, statistics={})
+    assert closed > 5
+    assert ops == {"place"} or ops == {"place", "replace", "cancel"}
+
+
+def check_orders(signal: Signal, before: Account, account: Account, fills: list[Fill]) -> None:
+    """What stood, and what the signal changes of it, are the orders that stand now and those that were filled."""
+    stood = {order.id: order for order in before.orders}
+    for order in signal.orders:
+        assert (order.op == "place") is (order.id not in stood), order
+        if order.op == "cancel":
+            del stood[order.id]
+        else:
+            stood[order.id] = msgspec.structs.replace(order, op="place")
+    stand = {order.id: order for order in account.orders}
+    assert stand.items() <= stood.items()
+    traded = {fill.exit_id for fill in fills} | {fill.entry_id for fill in fills}
+    traded |= {trade.entry_id for trade in account.open_trades if trade.entry_ms == signal.time_ms}
+    assert {order.partition("#")[0] for order in stood.keys() - stand.keys()} <= traded
+
+
+def test_the_target_is_held_one_bar_later(run: RunJobs) -> None:
+    """Market orders fill in the next bar: what a signal's target says is the position then."""
+    (host,) = run(make_job(str(EXAMPLES / "ema_cross.py"), daily_bars(300), 100))
+    signals = [message for said in said_of(host) for message in said if isinstance(message, Signal)]
+    assert [signal.target for signal in signals[:-1]] == [signal.position for signal in signals[1:]]
+    held = {signal.action: (signal.target or 0) - signal.position for signal in signals}
+    assert held["buy"] > 0 > held["sell"]
+    assert held["hold"] == 0
+    assert all((signal.action == "hold") is (not signal.orders) for signal in signals)
+
+
+async def test_a_latecomer_gets_the_whole_picture(run: RunJobs, tmp_path: Path) -> None:
+    """Who attaches late knows what an early reader has added up, wherever he begins, and after a restart too."""
+    job, _ = drawing_job(tmp_path)
+    (host,) = run(job)
+    said = [[message for message in update if not is_forming(message)] for update in said_of(host)]
+    records = [update for update in said if update]
+    bus, stream = run_dir(tmp_path), "run:draw"
+    half = len(records) // 2
+    opening: list[Message] = [Run("draw.py", "demo:AAPL@1D", "f")]
+    begun, early = folded(opening, *records[:half]), folded(opening, *records[:-1])
+    async with publishing(bus) as publisher:
+        for record in (opening, *records[:half]):
+            publisher.publish(stream, *record)
+        assert await told(bus, stream, len(begun)) == begun
+    async with publishing(bus) as publisher:  # again, from its journal
+        for record in records[half:-1]:
+            publisher.publish(stream, *record)
+        assert await told(bus, stream, len(early)) == early
+        middle = Start(seq=1 + sum(map(len, records[:half])))
+        assert await told(bus, stream, len(begun), middle) == begun
+        async with listen(stream, bus=bus) as messages:
+            late = [await anext(aiter(messages)) for _ in early]
+            publisher.publish(stream, *records[-1])
+            late += [await anext(aiter(messages)) for _ in records[-1]]
+    assert folded([heard.message for heard in late]) == folded(opening, *records)
+    assert len(early) > 15
+
+
+def folded(*records: list[Message]) -> list[Message]:
+    picture = Picture()
+    for record in records:
+        picture.take(record)
+    return picture.messages()
+
+
+async def told(bus: RunDir, stream: str, count: int, start: Start | None = None) -> list[Message]:
+    """The first messages that a latecomer gets."""
+    async with listen(stream, start=start, bus=bus, timeout_s=60) as messages:
+        return [(await anext(aiter(messages))).message for _ in range(count)]
