@@ -17,7 +17,7 @@ from ..bus.cursor import Cursor
 from ..bus.errors import Fault, Hopeless
 from ..bus.hosts import door_of
 from ..bus.journal import Journal
-from ..bus.messages import Bar, End, Message, is_forming
+from ..bus.messages import End, Message, is_forming
 from ..bus.plugins import find
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir

@@ -95,7 +95,7 @@ class SinkFeed:
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Queue what the sink wants; a full queue stops the reading, and the journals keep the rest."""
         if not self._sink.forming:
-            messages = [message for message in messages if not is_forming(message)]
+            messages = [each for each in messages if (type(each) is Bar and each.closed) or not is_forming(each)]
         closed = sum([type(message) is Bar and message.closed for message in messages])
         self._bars[cursor.stream] = self._bars.get(cursor.stream, 0) + closed
         self._waiting += map(Delivery, repeat(cursor.stream), messages)
