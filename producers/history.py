@@ -8,6 +8,7 @@ wait for each other. A source without limits that anybody counts (the demo, a re
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from .budget import BULK, WARM_UP, urgency
 from .contract import ConfigError, Disconnected, Provider, Refused
 from .shelf import Shelf, clear
 
+log = logging.getLogger("pynelive")
 DAY_MS = 86_400_000
 PIECE = 5_000
 """Bars that are asked for at once, and kept before the next are asked for."""
@@ -89,6 +91,8 @@ class History(Archive):
         self._read: dict[Key, _Part] = {}
         self._empty: dict[Key, tuple[int, int, int]] = {}
         self._names: tuple[list[str], int] | None = None
+        self._unkept: set[Key] = set()
+        """What could not be kept the last time."""
 
     # --- what a publisher is asked ------------------------------------------------------------------------------
 
@@ -155,20 +159,35 @@ class History(Archive):
         return bars[-count:]
 
     async def span(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
-        """The closed bars that open from ``from_ms`` until before ``to_ms``."""
+        """The closed bars that open from ``from_ms`` until before ``to_ms``, whether or not they can be kept."""
         if not self._provider.account:
             return await self._download(key, from_ms, to_ms)
         async with self._locks[key]:
-            now_ms = self._provider.now_ms()
-            shelf = await self._shelf(key, now_ms)
-            final_ms, to_ms = _final_ms(key, now_ms), min(to_ms, now_ms)
-            kept_ms = min(final_ms, to_ms)
-            if to_ms > final_ms and not self._knows(key, final_ms, to_ms, now_ms):
-                await self._complete(key, shelf, min(from_ms, final_ms), now_ms, final_ms)
-            else:
-                await self._complete(key, shelf, from_ms, kept_ms, final_ms)
-            bars = await self._kept(key, shelf, from_ms, kept_ms)
-            return bars + self._newest[key].cut(from_ms, to_ms) if to_ms > final_ms else bars
+            try:
+                bars = await self._completed(key, from_ms, to_ms)
+                self._unkept.discard(key)
+            except (Fault, OSError) as error:
+                if key not in self._unkept:
+                    self._unkept.add(key)
+                    log.error("%s: the venue is asked each time, downloads cannot be kept: %s", key, error)
+                bars = await self._download(key, from_ms, min(to_ms, self._provider.now_ms()))
+            return bars
+
+    async def _completed(self, key: Key, from_ms: int, to_ms: int) -> list[Bar]:
+        """What the disk has of a span, when it has all of it that the venue has.
+
+        :raises Fault: the disk is full or the like; so does ``OSError``
+        """
+        now_ms = self._provider.now_ms()
+        shelf = await self._shelf(key, now_ms)
+        final_ms, to_ms = _final_ms(key, now_ms), min(to_ms, now_ms)
+        kept_ms = min(final_ms, to_ms)
+        if to_ms > final_ms and not self._knows(key, final_ms, to_ms, now_ms):
+            await self._complete(key, shelf, min(from_ms, final_ms), now_ms, final_ms)
+        else:
+            await self._complete(key, shelf, from_ms, kept_ms, final_ms)
+        bars = await self._kept(key, shelf, from_ms, kept_ms)
+        return bars + self._newest[key].cut(from_ms, to_ms) if to_ms > final_ms else bars
 
     async def forget(self, key: Key) -> None:
         """Throw away all that was downloaded of a key."""

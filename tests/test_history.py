@@ -288,6 +288,20 @@ async def test_a_history_that_never_comes_is_not_waited_for(tmp_path: Path) -> N
     await publisher.close()
 
 
+async def test_what_cannot_be_kept_is_had_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No folder can be made for downloads: the venue is asked each time, that is said once, and it ends with the harm."""
+    history = history_in(tmp_path)
+    (tmp_path / "cache").write_text("where the folder should be")
+    for _ in range(2):
+        assert await history.bars(KEY, 300, 0, NOW_MS) == truth(NOW_MS - 24 * HOUR, NOW_MS)[-300:]
+    assert caplog.text.count("BTC/USDT@1: the venue is asked each time, downloads cannot be kept") == 1
+    (tmp_path / "cache").unlink()
+    assert await history.bars(KEY, 300, 0, NOW_MS) == truth(NOW_MS - 24 * HOUR, NOW_MS)[-300:]
+    before = len(asked(tmp_path))
+    assert await history.bars(KEY, 300, 0, NOW_MS) == truth(NOW_MS - 24 * HOUR, NOW_MS)[-300:]
+    assert len(asked(tmp_path)) == before
+
+
 async def test_one_process_a_venue(tmp_path: Path) -> None:
     """A second producer of the same venue and key is refused in one sentence that names the first, until that ends."""
     with producing(tmp_path / "one", "first") as first:
