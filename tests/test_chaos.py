@@ -27,8 +27,8 @@ SMALL = Size(bars=1000, rate=20)
 SEED = 5
 CHILD = {**os.environ, "PYTHONPATH": PYTHONPATH}
 GROUPS = {
-    "processes": ("loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
-    "disks": ("torn", "flip", "removed", "full", "power"),
+    "processes": ("slow", "flood", "loss", "joins", "kill", "clock", "failpoint", "storm", "freeze", "supervisor"),
+    "disks": ("cache", "torn", "flip", "removed", "full", "power"),
 }
 """What is done in one world after the other; every kind is somewhere."""
 

@@ -289,7 +289,7 @@ async def test_a_history_that_never_comes_is_not_waited_for(tmp_path: Path) -> N
 
 
 async def test_what_cannot_be_kept_is_had_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No folder can be made for downloads: the venue is asked each time, that is said once, and it ends with the harm."""
+    """No folder can be made for downloads: the venue is asked each time, which is said once; later it is kept."""
     history = history_in(tmp_path)
     (tmp_path / "cache").write_text("where the folder should be")
     for _ in range(2):

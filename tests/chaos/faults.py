@@ -12,12 +12,15 @@ from random import Random
 from typing import NamedTuple
 
 from pynelive.bus.journal import Journal
+from pynelive.producers.sessions import EPOCH_MS
 
-from . import disks
-from .world import PRODUCERS, RUNNERS, SINKS, World, pause, wait_for
+from . import disks, oracle
+from .oracle import Outcome
+from .world import PRODUCERS, RUNNERS, SINKS, STREAMS, World, pause, wait_for
 
 PUBLISHERS = PRODUCERS + RUNNERS
 ACTORS = (*PRODUCERS, *SINKS, "hold", *RUNNERS)
+UNKEPT = "downloads cannot be kept"
 _HEADER = 64
 _PATIENCE_S = 20.0
 
@@ -158,6 +161,54 @@ def _join(world: World, rng: Random, count: int, stay_s: float) -> str:
     return f"{count} readers for up to {stay_s} s"
 
 
+def slow(world: World, rng: Random) -> str:
+    """A reader computes for longer than its bars take to come, and then catches up."""
+    stream, seconds = rng.choice(STREAMS), rng.uniform(2, 6)
+    folder = world.attend("chaos.slow", stream, str(seconds))
+    world.left()
+    *_, behind = folder.with_name(f"{folder.name}.log").read_text().split()
+    if int(behind) <= 1:
+        raise Missed(f"the reader of {stream} has kept up")
+    return f"for {seconds:.1f} s on {stream}, then {behind} bars behind"
+
+
+def flood(world: World, rng: Random) -> str:
+    """ZeroMQ may keep a few frames for each reader, and one reads nothing for a while: the rest is dropped."""
+    name, kept, loss_before = "recorder", rng.randint(1, 16), (world.orders / "loss").read_text()
+    world.order("loss", "0")
+    world.order("hwm", str(kept))
+    for each in ("demo", name):
+        _signal(_pid(world, each), signal.SIGKILL)
+    try:
+        before = wait_for(lambda: _counters(world, name), f"{name} follows again")
+        pid = _pid(world, name)
+        _signal(pid, signal.SIGSTOP)
+        pause(rng.uniform(3, 6))  # the kernel keeps some hundred frames too
+        _signal(pid, signal.SIGCONT)
+        after = wait_for(lambda: _repaired(world, name, before), "gaps that are repaired", _PATIENCE_S)
+    except TimeoutError:
+        raise Missed(f"ZeroMQ has kept all for {name}") from None
+    finally:
+        world.order("loss", loss_before)
+        (world.orders / "hwm").unlink()
+    gaps, repairs = (after[what] - before.get(what, 0) for what in ("gaps", "repairs"))
+    return f"{name}, with {kept} frames kept: {gaps} gaps, {repairs} records repaired"
+
+
+def _counters(world: World, name: str) -> dict[str, int]:
+    """What an actor that runs has counted; nothing before it says anything."""
+    status = world.ps().get(name, {}).get("status") or {}
+    mine = status.get("pid") == world.actors().get(name) and status.get("state") == "running"
+    return dict(status["counters"]) if mine else {}
+
+
+def _repaired(world: World, name: str, before: dict[str, int]) -> dict[str, int]:
+    """The same, if there are gaps and repairs that were not there before."""
+    after = _counters(world, name)
+    more = all(after.get(what, 0) > before.get(what, 0) for what in ("gaps", "repairs"))
+    return after if more else {}
+
+
 def clock(world: World, rng: Random) -> str:
     """The wall clock of all processes jumps, and stays there until it jumps again."""
     seconds = rng.choice((-1, 1)) * 10 ** rng.uniform(-1, 5)
@@ -231,7 +282,8 @@ def removed(world: World, rng: Random) -> str:
 
 def full(world: World, rng: Random) -> str:
     """A disk has no byte left for a while; who has given up over it is started again."""
-    place, disk = rng.choice(sorted(world.disks.items()))
+    place = rng.choice(("disk", "run"))
+    disk = world.disks[place]
     pid = _pid(world, rng.choice(PUBLISHERS))
     disk.fill()
     if place == "run":
@@ -240,6 +292,26 @@ def full(world: World, rng: Random) -> str:
     disk.free()
     world.mend()
     return f"of {place}"
+
+
+def cache(world: World, rng: Random) -> str:
+    """Downloads are gone and their disk is full: readers who want history have it from the venue, and that is said."""
+    disk, stream, older = world.disks["cache"], rng.choice(("demo:XRP/USDT@1", "demo:DOGE/USDT@1")), rng.randint(1, 900)
+    before = world.log("alts").count(UNKEPT)
+    with _down(world, "alts"):
+        shutil.rmtree(disk.where / "history", ignore_errors=True)
+        disk.fill()
+    try:
+        folder = world.visit(rng.randint(1, 4), 0.2, str(rng.getrandbits(32)), stream, older=older)
+        world.left()
+    finally:
+        disk.free()
+    begun = [said[0][1]["time_ms"] for path in folder.glob("*/*.jsonl") if (said := oracle.heard(path))]
+    if short := sum(began_ms != EPOCH_MS - older * 60_000 for began_ms in begun):
+        world.seen += Outcome(lost=short, notes=[f"{short} readers lack some of {older} bars of {stream} in {folder}"])
+    if not begun or world.log("alts").count(UNKEPT) == before:
+        raise Missed("no history was asked for")
+    return f"{len(begun)} readers want {older} bars of {stream}"
 
 
 def power(world: World, rng: Random) -> str:
@@ -268,11 +340,14 @@ KINDS = {
     "loss": Kind("loss of 1 to 30 % of all PUB frames", loss, 3),
     "joins": Kind("readers that come late and leave early", joins, 4),
     "storm": Kind("40 readers that connect and are gone again", storm, 1),
+    "slow": Kind("a reader who takes longer for a bar than it takes to come, then catches up", slow, 1),
+    "flood": Kind("more frames than ZeroMQ keeps for a reader: it drops them", flood, 1),
     "clock": Kind("the wall clock jumps by up to a day, to and fro", clock, 3),
     "torn": Kind("a torn record at the end of a journal", torn, 2),
     "flip": Kind("a flipped bit in a journal", flip, 1),
     "removed": Kind("a journal is removed", removed, 1),
     "full": Kind("a full disk: journals and logs, or recordings", full, 1, disks.refused),
+    "cache": Kind("a full disk: downloads of the history", cache, 1, disks.refused),
     "power": Kind("power loss: what was not synced is gone", power, 1, disks.refused),
 }
 """All kinds of harm by name."""

@@ -31,7 +31,7 @@ from .oracle import Item, Outcome, Result
 
 TESTS = Path(__file__).parent.parent
 PYTHONPATH = os.pathsep.join([str(TESTS / "chaos" / "hook"), str(TESTS), os.environ.get("PYTHONPATH", "")])
-HOLD = Path(__file__).with_name("hold.py")
+HOLD, KEPT = Path(__file__).with_name("hold.py"), f"{Path(__file__).with_name('kept.py')}:Kept"
 PRODUCERS, SINKS, RUNNERS = ("demo", "alts", "tape"), ("recorder", "archive"), ("rsi", "ema-cross")
 FOLLOWERS = {
     "reader": ("demo:BTC/USDT@1", "demo:XRP/USDT@1", "replay:TAPE/USD@1"),
@@ -55,7 +55,7 @@ options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = {forming} 
 
 [[producer]]
 name = "alts"
-provider = "demo"
+provider = "{kept}"
 streams = ["XRP/USDT@1", "DOGE/USDT@1"]
 options = {{ seed = {seed}, speed = {speed}, bars = {bars}, forming = {forming} }}
 {journal}
@@ -139,7 +139,12 @@ class World(Bench):
         self.seed, self.size = seed, size
         self.orders, self.disk, self.heard = folder / "orders", folder / "disk", folder / "heard"
         self.supervisor: subprocess.Popen[bytes] | None = None
-        self.environment = {**os.environ, "CHAOS_DIR": str(self.orders), "PYTHONPATH": PYTHONPATH}
+        self.cache = folder / "cache"
+        self.environment = {
+            **os.environ, "CHAOS_DIR": str(self.orders), "PYTHONPATH": PYTHONPATH, "PYNELIVE_CACHE": str(self.cache)
+        }  # fmt: skip
+        self.seen = Outcome()
+        """What was found wrong while harm was done."""
         self.disks: dict[str, Disk] = {}
         self.frail = PRODUCERS
         """Whose journals may be damaged: not the scripts' too, which without one begin anew with their source's."""
@@ -148,7 +153,7 @@ class World(Bench):
         self._followers: dict[str, subprocess.Popen[bytes]] = {}
         super().__init__(folder, self._tables(60 * size.rate))
         if not refused():
-            for name, where in (("run", self.run_dir), ("disk", self.disk)):
+            for name, where in (("run", self.run_dir), ("disk", self.disk), ("cache", self.cache)):
                 self.disks[name] = Disk(folder / f"{name}.img", where)
         for made in (self.orders / "failpoints", self.disk, self.run_dir):
             made.mkdir(parents=True, exist_ok=True)
@@ -158,7 +163,7 @@ class World(Bench):
 
     def _tables(self, speed: float) -> str:
         return TABLES.format(
-            seed=self.seed, speed=speed, bars=self.size.bars, hold=HOLD,
+            seed=self.seed, speed=speed, bars=self.size.bars, hold=HOLD, kept=KEPT,
             journal=self.size.journal, forming=self.size.forming,
         )  # fmt: skip
 
@@ -205,11 +210,21 @@ class World(Bench):
         with (folder.parent / f"{folder.name}.log").open("ab") as log:
             return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def visit(self, count: int, most_s: float, seed: str, pattern: str = "", least_s: float = 0) -> None:
-        """Let some readers come and go beside all else, each staying for a time between those two."""
+    def visit(
+        self, count: int, most_s: float, seed: str, pattern: str = "", least_s: float = 0, older: int = 0
+    ) -> Path:
+        """Let some readers come and go beside all else, each staying for a time between those two; their folder."""
+        return self.attend("chaos.visitors", *map(str, (count, least_s, most_s, seed, pattern, older)))
+
+    def attend(self, module: str, *told: str) -> Path:
+        """Let a program come that leaves by itself; the folder in which it writes what it was given."""
         folder = self.folder / "visits" / str(len(self._visits))
-        told = (*map(str, (count, least_s, most_s)), seed, pattern)
-        self._visits.append(self.reader(folder, *told, module="chaos.visitors"))
+        self._visits.append(self.reader(folder, *told, module=module))
+        return folder
+
+    def left(self) -> None:
+        """Wait until the one that has come last has left."""
+        wait_for(lambda: self._visits[-1].poll() is not None, "the last visitors have left")
 
     def visited(self, at_most: int = 0) -> None:
         """Wait until no more than so many groups of visitors are there."""
@@ -266,6 +281,7 @@ class World(Bench):
         """Let the rest come as fast as it can, and everything end; the exit code of ``up``."""
         assert self.supervisor
         self.order("loss", "0")
+        (self.orders / "hwm").unlink(missing_ok=True)
         self.pace(_AT_ONCE)
         wait_for(self._readers_done, f"every reader in {self.folder} has everything", 300)
         self.visited()
@@ -277,7 +293,7 @@ class World(Bench):
         """Finish; how what is left behind differs from the undisturbed run."""
         code = self.finish()
         wrong = Outcome(files=1, notes=[f"`up` returned {code}", self.log("supervisor")]) if code else Outcome()
-        return self.result().differs(calm) + wrong
+        return self.result().differs(calm) + wrong + self.seen
 
     def _readers_done(self) -> bool:
         self.tend()

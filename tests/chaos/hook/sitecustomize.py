@@ -3,6 +3,7 @@
 ``CHAOS_DIR`` is the folder of the orders; what is not there is left as it is:
 
 ``failpoints/NAME``  the failpoint that the actor NAME takes with it at its next start (then the file is gone)
+``hwm``              how many frames ZeroMQ keeps for each reader, of a process that starts then
 ``boot``             the id of the boot: another text is another boot
 ``loss``             the share of PUB frames that no subscriber sees, between 0 and 1
 ``mutation``         ``module:function``: called first, to break something on purpose (see mutations.py)
@@ -67,6 +68,13 @@ def _bend_boot(orders: Path) -> None:
     segments.boot_id = lambda: boot
 
 
+def _lower_the_water(order: Path) -> None:
+    from pynelive.bus import sockets
+
+    if order.exists():
+        sockets._HIGH_WATER = int(order.read_text())
+
+
 def _lose_frames(share: _Dial) -> None:
     import zmq
     from pynelive.bus import sockets
@@ -93,6 +101,7 @@ def _bend(orders: Path) -> None:
     _arm_failpoint(orders)
     _bend_clock(_Dial(orders / "clock"))
     _bend_boot(orders)
+    _lower_the_water(orders / "hwm")
     _lose_frames(_Dial(orders / "loss"))
     _break_something(orders / "mutation")
 
