@@ -130,6 +130,13 @@ class Cursor:
                 last, time_ms = self.last, self.time_ms
         self.last, self.time_ms = last, time_ms
 
+    def note_many(self, messages: list[Message], latest_ms: int, bars: int) -> None:
+        """:meth:`note` of what came with a header, which says the latest bar so far and the new closed bars in it."""
+        if 0 < bars == len(messages) and type(newest := messages[-1]) is Bar and newest.time_ms == latest_ms:
+            self.last, self.time_ms = newest, max(latest_ms, self.time_ms)
+        else:
+            self.note(messages)
+
     def _note_other(self, message: Message) -> None:
         if type(message) is Executed:
             self.last = message.bar

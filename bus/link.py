@@ -43,6 +43,7 @@ from .wire import (
     join_topic,
     parse_frame,
     topics_from,
+    unpack_latest,
     unpack_start,
 )
 
@@ -339,7 +340,10 @@ class Link:
                 cursor.head = seq
         if cursor.known_ms:  # after another epoch the publisher says again what it had lost
             messages = cursor.unseen(messages)
-        cursor.note(messages)
+        if count > 1:
+            cursor.note_many(messages, *unpack_latest(said))
+        else:
+            cursor.note(messages)
         self._taker.deliver(cursor, messages)
 
     def _on_odd_frame(

@@ -40,6 +40,8 @@ _pack_commit: Final = _COMMIT.pack_into
 pack_header: Final = HEADER.pack
 unpack_start: Final = struct.Struct("<BBHQQ").unpack_from
 """version, flags, count, epoch and seq of a header."""
+unpack_latest: Final = struct.Struct("<28xq12xH").unpack_from
+"""The latest bar time so far and the new closed bars of a header."""
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[list[Message]]] = msgspec.msgpack.Decoder(list[Message])
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
