@@ -26,7 +26,7 @@ from .errors import Fault
 from .folders import make_folder, sync_folder
 from .segments import HEADER_SIZE, Segment, boot_id
 from .track import Track
-from .wire import RECORD, VERSION, Record, pack_header, read_mark, read_record, write_record
+from .wire import RECORD_BYTES, VERSION, Record, pack_header, read_mark, read_record, write_record
 
 log = logging.getLogger("pynelive")
 _FIRST_SEGMENT = 256 << 10
@@ -171,9 +171,9 @@ class Journal:
 
         :raises Fault: the disk is full; nothing was written
         """
-        segment = self._last
-        if segment.end + RECORD.size + len(payload) > segment.size:
-            segment = self._roll(RECORD.size + len(payload))
+        segment, size = self._last, RECORD_BYTES + len(payload)
+        if segment.end + size > segment.size:
+            segment = self._roll(size)
         seq, at = track.head, segment.end
         if time_ms < track.time_ms:
             time_ms = track.time_ms
@@ -188,7 +188,7 @@ class Journal:
     def _roll(self, size: int) -> Segment:
         table = self._table(self.tracks.values())
         wanted = self.next_size if size else min(_FIRST_SEGMENT, self._largest)
-        wanted = max(wanted, HEADER_SIZE + 2 * RECORD.size + len(table) + 2 * size)
+        wanted = max(wanted, HEADER_SIZE + 2 * RECORD_BYTES + len(table) + 2 * size)
         number = self.segments[-1].number + 1 if self.segments else 1
         new = Segment.create(self.folder, number, wanted, self.epoch)
         failpoints.hit("journal.between-new-and-seal")
@@ -211,8 +211,8 @@ class Journal:
 
     def _write_table(self, tracks: list[Track]) -> None:
         table = self._table(tracks)
-        if self._last.end + RECORD.size + len(table) > self._last.size:
-            self._roll(RECORD.size + len(table))  # the new segment's table holds these too
+        if self._last.end + RECORD_BYTES + len(table) > self._last.size:
+            self._roll(RECORD_BYTES + len(table))  # the new segment's table holds these too
             return
         self._put_table(table)
 
@@ -330,8 +330,8 @@ class Journal:
             segment = self._by_number[place >> 32]
             at = place & 0xFFFFFFFF
             (size,) = _LENGTH.unpack_from(segment.view, at)
-            parts.append(segment.view[at : at + RECORD.size + size])
-            max_bytes -= RECORD.size + size
+            parts.append(segment.view[at : at + RECORD_BYTES + size])
+            max_bytes -= RECORD_BYTES + size
             entry += 1
         return parts, entry
 

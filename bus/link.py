@@ -24,7 +24,7 @@ from .sockets import Reader, connect_sub, subscribe
 from .taker import Taker
 from .versions import Refused, advice
 from .wire import (
-    HEADER,
+    HEADER_BYTES,
     LATEST,
     VERSION,
     Ack,
@@ -319,15 +319,15 @@ class Link:
     def _on_frame(self, data: bytes) -> None:
         topic, _, said = data.partition(b"\0")
         cursor = self._by_topic.get(topic)
-        if cursor is None or len(said) < HEADER.size:
+        if cursor is None or len(said) < HEADER_BYTES:
             self._on_other(data)
             return
         version, flags, count, epoch, seq = unpack_start(said)
         if seq != cursor.next or not cursor.live or epoch != cursor.epoch or version != VERSION:
-            self._on_odd_frame(cursor, version, flags, count, epoch, seq, said[HEADER.size :])
+            self._on_odd_frame(cursor, version, flags, count, epoch, seq, said[HEADER_BYTES :])
             return
         try:
-            messages = decode(said[HEADER.size :])
+            messages = decode(said[HEADER_BYTES :])
         except Malformed:
             self.counters["malformed"] += 1
             return

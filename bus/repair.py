@@ -95,7 +95,7 @@ class Repair:
             self._counters["malformed"] += 1
         elif record.seq <= cursor.next < record.seq + record.messages:
             self._counters["repairs"] += cursor.joined
-            self.deliver_from(cursor, record.seq, record.messages, record.payload)
+            self.deliver_from(cursor, record.seq, record.messages, record.payload, record.time_ms, record.bars)
 
     def _on_span(self, cursor: Cursor, span: Span) -> None:
         if not cursor.learn_head(span.head):
@@ -123,8 +123,10 @@ class Repair:
             self._counters["malformed"] += 1
             return []
 
-    def deliver_from(self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview) -> None:
-        """Deliver what is new of ``count`` messages that begin at ``seq``."""
+    def deliver_from(
+        self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview, latest_ms: int = 0, bars: int = 0
+    ) -> None:
+        """Deliver what is new of ``count`` messages that begin at ``seq``; the rest as their header says it."""
         try:
             messages = decode(payload)
             if not (fits(0, count, messages) if count else fits(LATEST, 1, messages)):
@@ -137,10 +139,10 @@ class Repair:
             messages = []
         cursor.next = seq + count
         cursor.head = max(cursor.head, cursor.next)
-        self._hand_over(cursor, messages)
+        self._hand_over(cursor, messages, latest_ms, bars)
         self.judge(cursor)
 
-    def _hand_over(self, cursor: Cursor, messages: list[Message]) -> None:
+    def _hand_over(self, cursor: Cursor, messages: list[Message], latest_ms: int, bars: int) -> None:
         """Deliver, but older bars that are asked of the source's history go first."""
         if cursor.held is not None:
             cursor.held += messages
@@ -148,7 +150,7 @@ class Repair:
         if cursor.missing and any(type(message) is Bar for message in messages):
             cursor.held = messages
             return
-        cursor.note(messages)
+        cursor.note_many(messages, latest_ms, bars)
         self._taker.deliver(cursor, messages)
 
     def on_bars(self, reply: Bars) -> None:

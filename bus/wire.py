@@ -33,7 +33,11 @@ the latest bar time so far (ms), new closed bars of the stream before it, stream
 RECORD: Final = struct.Struct("<II" + HEADER.format[1:])
 """length of the payload, crc32 of all that follows it, header."""
 
+HEADER_BYTES: Final = HEADER.size
+RECORD_BYTES: Final = RECORD.size
+
 _COMMIT: Final = struct.Struct("<II")
+_COMMIT_BYTES: Final = _COMMIT.size
 _MARK: Final = struct.Struct("<qQ")
 _MARK_AT: Final = struct.calcsize("<IIBBHQQq")
 _pack_commit: Final = _COMMIT.pack_into
@@ -128,10 +132,10 @@ def parse_frame(data: bytes) -> Frame:
     end = data.find(b"\0") + 1
     if end and len(data) > end and data[end] != VERSION:
         raise OtherVersion("a frame", data[end])
-    if end == 0 or len(data) < end + HEADER.size:
+    if end == 0 or len(data) < end + HEADER_BYTES:
         raise Malformed("a frame without topic or header")
     _, flags, count, epoch, seq, sent_ns, *_ = HEADER.unpack_from(data, end)
-    return Frame(data[:end], flags, count, epoch, seq, sent_ns, memoryview(data)[end + HEADER.size :])
+    return Frame(data[:end], flags, count, epoch, seq, sent_ns, memoryview(data)[end + HEADER_BYTES :])
 
 
 class Record(NamedTuple):
@@ -148,24 +152,23 @@ class Record(NamedTuple):
 
 def write_record(buffer: memoryview, at: int, said: bytes) -> int:
     """Write header and payload as a record, return its end; length and crc go last: a torn one is never whole."""
-    start = at + _COMMIT.size
-    end = start + len(said)
-    buffer[start:end] = said
-    _pack_commit(buffer, at, len(said) - HEADER.size, crc32(said))
+    end = at + _COMMIT_BYTES + len(said)
+    buffer[at + _COMMIT_BYTES : end] = said
+    _pack_commit(buffer, at, end - at - RECORD_BYTES, crc32(said))
     return end
 
 
 def read_record(buffer: memoryview, at: int) -> Record | None:
     """The record at a place, or None where there is no whole one (the end, or a torn tail)."""
-    if at + RECORD.size > len(buffer):
+    if at + RECORD_BYTES > len(buffer):
         return None
     size, crc, version, flags, count, _, seq, _, time_ms, _, stream, bars = RECORD.unpack_from(buffer, at)
-    end = at + RECORD.size + size
+    end = at + RECORD_BYTES + size
     if version != VERSION or flags or not bars <= count > 0 or end > len(buffer):
         return None
-    if crc32(buffer[at + _COMMIT.size : end]) != crc:
+    if crc32(buffer[at + _COMMIT_BYTES : end]) != crc:
         return None
-    return Record(RECORD.size + size, stream, count, bars, seq, time_ms, buffer[at + RECORD.size : end])
+    return Record(RECORD_BYTES + size, stream, count, bars, seq, time_ms, buffer[at + RECORD_BYTES : end])
 
 
 def read_mark(buffer: memoryview, at: int) -> tuple[int, int]:

@@ -175,7 +175,7 @@ async def bit_flipped(folder: Path, broken: bool) -> tuple[list[int], list[int]]
     track = journal.track(STREAM)
     for number in range(3):
         journal.append(track, wire.encode([make_bar(number)]), 1, 1, number)
-    place = (track.places[1] & 0xFFFFFFFF) + wire.RECORD.size + 12  # in the first price
+    place = (track.places[1] & 0xFFFFFFFF) + wire.RECORD_BYTES + 12  # in the first price
     path = journal.segments[0].path
     journal.close(clean=False)
     data = bytearray(path.read_bytes())
@@ -277,7 +277,7 @@ def join_without_proof(patch: pytest.MonkeyPatch) -> None:
 
 def skip_the_checksum(patch: pytest.MonkeyPatch) -> None:
     """What is in the file is believed."""
-    mutate(patch, wire, "read_record", ("if crc32(buffer[at + _COMMIT.size : end]) != crc:", "if False:"))
+    mutate(patch, wire, "read_record", ("if crc32(buffer[at + _COMMIT_BYTES : end]) != crc:", "if False:"))
     patch.setattr(journals, "read_record", wire.read_record)
 
 
