@@ -253,6 +253,7 @@ class Account(Struct, frozen=True, array_like=True, tag="account"):
     """A strategy's book after a confirmed bar, in the account's currency; said when it differs from the last one.
 
     ``statistics`` are those of TradingView's Strategy Tester, by PyneCore's names; said when a trade was closed.
+    What is missing in them is as it was.
     ``orders`` are all that stand, whenever they were placed.
     """
 

@@ -41,7 +41,7 @@ class Picture:
                 self._draw(message)
             elif type(message) is Account:
                 self._account = message
-                self._statistics = message.statistics or self._statistics
+                self._statistics |= message.statistics
             elif type(message) is Meta:
                 self._described_ms = message.time_ms
                 self._metas |= {plot["id"]: plot for plot in message.plots}

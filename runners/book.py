@@ -37,6 +37,8 @@ class Book:
 
     def turn(self, position: Any) -> tuple[Wanted, Wanted]:
         """What the strategy has placed, changed and cancelled since the last turn; and the orders that stand."""
+        if not (position.entry_orders or position.exit_orders or self._known or self._met):
+            return (), ()
         now = {id(order): (order, to_order(order)) for order in standing(position)}
         before, self._known = self._known, {}
         heirs = defaultdict(list)  # of orders that are gone: issuing an order again replaces its object

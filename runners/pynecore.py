@@ -7,6 +7,7 @@ attributes. What a host needs beyond its public surface is gathered here, each n
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -44,6 +45,10 @@ __all__ = ["LIVE_TRANSITION", "OHLCV", "ScriptRunner"]
 _alert: Any = sys.modules["pynecore.lib.alert"]
 _log: Any = sys.modules["pynecore.lib.log"]
 
+# PyneCore's own handler draws each line with rich, at 1 ms, and ends the process when nobody reads standard error.
+_log.logger.handlers.clear()
+_log.logger.parent = logging.getLogger("pynelive")
+
 _INPUT_TYPES: dict[str, Any] = {
     "int": int, "float": (int, float), "price": (int, float), "bool": bool, "string": str, "source": str,
 }
@@ -71,6 +76,21 @@ class Listener(Protocol):
         """It has done so."""
 
 
+class LiveRunner(ScriptRunner):  # type: ignore[misc]
+    """PyneCore's loop, with two of its steps as a host wants them."""
+
+    __slots__ = ()
+
+    def _process_deferred_margin_call(self, position: Any) -> None:
+        """Make ``process_orders_on_close`` true live too: PyneCore has that step on history only, behind this one."""
+        super()._process_deferred_margin_call(position)
+        if barstate.isrealtime and self.script.process_orders_on_close:
+            position.process_orders_at_close()
+
+    def _log_sim_fills(self, position: Any) -> None:
+        """PyneCore narrates each fill in a line; here they are messages."""
+
+
 def load(
     path: Path, syminfo: SymInfo, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
 ) -> ScriptRunner:
@@ -85,7 +105,7 @@ def load(
         "strat_path": output / "strategy.csv",
         "trade_path": output / "trades.csv",
     } if output else {}
-    return ScriptRunner(
+    return LiveRunner(
         path, (), syminfo, live=True, inputs=dict(inputs), lossless_prices=True, lossless_volume=True,
         last_bar_index=None if warmup is None else warmup - 1, **files,
     )
@@ -133,22 +153,6 @@ def to_ohlcv(bar: Bar) -> OHLCV:
 def keep_trade_history() -> None:
     """Let the strategy trade on history too, as a backtest does; the transition to live sets the same."""
     lib._strategy_suppressed = False
-
-
-def fill_at_close(runner: ScriptRunner) -> None:
-    """Make ``process_orders_on_close`` true live too: PyneCore's own loop has that step on history only.
-
-    It belongs behind the step that the loop makes in both, and that is where it is added.
-    """
-    settle = runner._process_deferred_margin_call
-
-    def settle_and_fill(position: Any) -> None:
-        settle(position)
-        if barstate.isrealtime:
-            position.process_orders_at_close()
-
-    if is_strategy(runner) and runner.script.process_orders_on_close:
-        runner._process_deferred_margin_call = settle_and_fill
 
 
 def time_ms() -> int:
@@ -240,13 +244,18 @@ def mintick() -> float:
     return float(lib.syminfo.mintick)
 
 
-def statistics(runner: ScriptRunner) -> dict[str, float | str | None]:
-    """The figures of the strategy so far, by the names of PyneCore's own file of them."""
+def statistics(runner: ScriptRunner, ratios: bool) -> dict[str, float | str | None]:
+    """The figures of the strategy so far, by PyneCore's names.
+
+    :param ratios: Sharpe's and Sortino's too, which look at every bar of the run
+    """
     figures = calculate_strategy_statistics(
-        runner.script.position, runner.script.initial_capital, runner.equity_curve or None,
+        runner.script.position, runner.script.initial_capital, runner.equity_curve if ratios else None,
         runner.first_price, runner.last_price,
     ).to_dict()
-    return {name: float(value) if math.isfinite(value) else None for name, value in figures.items()}
+    left_out = () if ratios else ("Sharpe Ratio", "Sortino Ratio")
+    return {name: float(value) if math.isfinite(value) else None
+            for name, value in figures.items() if name not in left_out}  # fmt: skip
 
 
 def listen(listener: Listener) -> None:
