@@ -4,13 +4,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .bus.errors import Fault
-    from .bus.messages import Bar
+    from .bus.messages import Bar, Order
     from .bus.subscribe import listen, subscribe
+    from .runners.strategy import Strategy
 
 __version__ = "0.1.0"
-__all__ = ["Bar", "Fault", "__version__", "listen", "subscribe"]
+__all__ = ["Bar", "Fault", "Order", "Strategy", "__version__", "listen", "subscribe"]
 
-_HOMES = {"Bar": "messages", "Fault": "errors", "listen": "subscribe", "subscribe": "subscribe"}
+_HOMES = {
+    "Bar": "bus.messages", "Order": "bus.messages", "Fault": "bus.errors", "listen": "bus.subscribe",
+    "subscribe": "bus.subscribe", "Strategy": "runners.strategy",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +23,4 @@ def __getattr__(name: str) -> object:
 
     if name not in _HOMES:
         raise AttributeError(f"module 'pynelive' has no attribute '{name}'")
-    return getattr(import_module(f".bus.{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

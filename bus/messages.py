@@ -109,13 +109,36 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
 class Executed(Struct, frozen=True, array_like=True, tag="executed"):
     """An update that a script has executed; its source goes on at ``next_seq`` of ``epoch``.
 
-    A closed bar's record holds this message first and then all that the script said on it.
+    A closed bar's record holds this message first and then all that the script said on it. ``told`` is what the
+    script was told of the bar before it: a source that is a script itself has said that on it.
     """
 
     bar: Bar
     epoch: int
     next_seq: int
     history: bool = False
+    told: tuple[Said, ...] = ()
+
+
+class Told(Struct, frozen=True, array_like=True, tag="told"):
+    """What a script was told besides its bars, in the order of execution: the state of its stream, or what another
+    stream says; that goes on at ``next_seq`` of ``epoch``. What the script said to that follows.
+    """
+
+    stream: str
+    message: Bar | State | Said
+    epoch: int
+    next_seq: int
+
+
+class Seal(Struct, frozen=True, array_like=True, tag="seal"):
+    """The fingerprint of all that a run has said up to here: SHA-256 over its messages in MessagePack, one after
+    the other, without ``Run``, ``Executed``, ``Told``, ``State``, ``End`` and other seals.
+    """
+
+    time_ms: int
+    messages: int
+    fingerprint: str
 
 
 class Meta(Struct, frozen=True, array_like=True, tag="meta"):
@@ -279,7 +302,7 @@ class Log(Struct, frozen=True, array_like=True, tag="log"):
 Said = Meta | Plot | Drawing | Alert | Signal | Fill | Account | Log
 """What a script says."""
 
-Message = Bar | State | End | Instrument | Run | Executed | Said
+Message = Bar | State | End | Instrument | Run | Executed | Told | Seal | Said
 """Everything that a stream can carry."""
 
 

@@ -104,6 +104,9 @@ class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     fallback: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     journal: JournalSpec = JournalSpec(max_mb=1024)
+    data: tuple[str, ...] = ()
+    on_outage: Literal["ignore", "hold", "exits-only", "stop"] = "ignore"
+    remember: bool = True
     host: str = ""
 
 
@@ -201,7 +204,8 @@ def derived(key: str, method: str) -> str:
 def patterns(spec: ActorSpec) -> tuple[str, ...]:
     """What the actor reads, as the file says it."""
     if isinstance(spec, RunnerSpec):
-        return tuple(dict.fromkeys(seat.stream for seat in seats_of(spec) if seat.stream))
+        own = (seat.stream for seat in seats_of(spec) if seat.stream)
+        return tuple(dict.fromkeys((*own, *spec.data)))
     return spec.streams if isinstance(spec, SinkSpec) else ()
 
 
@@ -390,12 +394,14 @@ def _bad_instances(topology: Topology) -> Iterator[str]:
 
 
 def _circles(topology: Topology) -> Iterator[str]:
-    sources = {f"run:{seat.name}": seat.stream for spec in topology.runners for seat in seats_of(spec)}
+    sources = {
+        f"run:{seat.name}": {seat.stream, *seat.data} for spec in topology.runners for seat in seats_of(spec)
+    }
     for spec in topology.runners:
-        for stream in patterns(spec):
-            first, seen = stream, set[str]()
-            while stream in sources and stream not in seen:
-                seen.add(stream)
-                stream = sources[stream]
+        for first in patterns(spec):
+            seen, left = set[str](), {first}
+            while left:
+                seen |= left
+                left = {source for stream in left for source in sources.get(stream, ())} - seen
             if seen & set(topology.published(spec)):
                 yield f"{place(spec)}, stream: '{first}' comes from its own output"

@@ -9,6 +9,9 @@ from typing import ClassVar, Literal
 from ..bus.messages import Bar, Instrument, Message
 from ..bus.topology import RunnerSpec
 
+Allowed = Literal["all", "exits", "none"]
+"""Which orders a strategy may place."""
+
 
 class Runner(ABC):
     """One script on one stream, pushed one update at a time.
@@ -23,6 +26,8 @@ class Runner(ABC):
     kind: ClassVar[str]
     many: ClassVar[bool] = False
     """Whether a process may hold several; PyneCore keeps a script's state in its modules."""
+    reads_scripts: ClassVar[bool] = False
+    """Whether it may be fed with what another script says; nothing is known of that stream's instrument."""
 
     @abstractmethod
     def __init__(self, spec: RunnerSpec, script: Path, instrument: Instrument, output: Path | None) -> None:
@@ -45,6 +50,14 @@ class Runner(ABC):
     @abstractmethod
     def push(self, bar: Bar) -> list[Message]:
         """Execute one update; what the script said."""
+
+    def tell(self, stream: str, message: Message) -> list[Message]:
+        """Something else that is to be read, in the order in which it came: a state of the stream, what another script
+        said, bars of another stream; what the script said to that."""
+        return []
+
+    def allow(self, orders: Allowed) -> None:  # noqa: B027 - an indicator has none
+        """Which orders may be placed from now on: the stream is out, or back again. Those that wait stand."""
 
     @abstractmethod
     def go_live(self) -> list[Message]:

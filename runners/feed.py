@@ -17,7 +17,7 @@ from ..bus.cursor import Cursor
 from ..bus.errors import Fault, Hopeless
 from ..bus.hosts import door_of
 from ..bus.journal import Journal
-from ..bus.messages import End, Message, is_forming
+from ..bus.messages import End, Message, State
 from ..bus.plugins import find
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
@@ -26,7 +26,7 @@ from ..bus.subscriber import Subscriber
 from ..bus.topology import RunnerSpec, Topology, seats_of
 from ..bus.wire import Start
 from .contract import Runner
-from .seat import Seat, start
+from .seat import Seat, in_turn, start
 from .table import GROUP, RUNNERS
 
 log = logging.getLogger("pynelive")
@@ -53,7 +53,8 @@ class RunnerFeed:
         self._attached = attached
         self._tell = say
         self._seats: dict[str, list[Seat]] = {}
-        """By the stream that they are fed with."""
+        """By the streams that they read."""
+        self._all: list[Seat] = []
         self._state: ActorState = "starting"
         self._ended = self._broken = False
         self._waiting: deque[tuple[Cursor, Message | None, int, bool]] = deque()
@@ -85,7 +86,9 @@ class RunnerFeed:
         )  # fmt: skip
         for spec in specs:
             seat = Seat(self._topology, spec, kind, self._publisher, self._attached, self._tell)
-            self._seats.setdefault(spec.stream, []).append(seat)
+            self._all.append(seat)
+            for stream in dict.fromkeys((spec.stream, *spec.data)):
+                self._seats.setdefault(stream, []).append(seat)
         self._subscriber = Subscriber(
             run, list(self._seats), self._take, self._begin, "" if self._attached else self._spec.name,
             self._take_older,
@@ -96,6 +99,8 @@ class RunnerFeed:
     async def run(self, stop: asyncio.Event) -> None:
         """Execute until the streams have ended or ``stop`` is set."""
         await self._publisher.open(self._same_run)
+        for seat in (seat for seat in self._all if seat.spec.data):
+            seat.recall(self._publisher.journal)
         self._subscriber.open()
         stopped = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(_both(self._publisher.failed(), self._subscriber.failed()))
@@ -126,10 +131,6 @@ class RunnerFeed:
         await asyncio.wait([ending, stopped], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
 
-    @property
-    def _all(self) -> list[Seat]:
-        return [seat for seats in self._seats.values() for seat in seats]
-
     # --- where to begin -------------------------------------------------------------------------------------
 
     def _same_run(self, journal: Journal) -> bool:
@@ -147,21 +148,23 @@ class RunnerFeed:
         """Make the scripts, bring them to where they were, and say where their stream goes on."""
         seats = self._seats[cursor.stream]
         self._state = "warming"
-        for seat in seats:
+        fed = [seat for seat in seats if seat.spec.stream == cursor.stream]
+        for seat in fed:
             await seat.begin(cursor)
-        for seat in seats:
+        for seat in fed:
             seat.say_run()
+            seat.catch_up()
         return start(seats, cursor)
 
     # --- executing ------------------------------------------------------------------------------------------
 
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Execute at once what comes alone; a long list waits, so that the loop stays free."""
-        numbered = [not is_forming(message) for message in messages]
-        next_seq = cursor.next - sum(numbered)
+        turns = list(in_turn(messages))
+        next_seq = cursor.next - sum(count for _, count in turns)
         at_once = not self._waiting and len(messages) <= _AT_ONCE
-        for message, has_number in zip(messages, numbered, strict=True):
-            next_seq += has_number
+        for message, count in turns:
+            next_seq += count
             if at_once:
                 self._execute(cursor, message, next_seq, False)
             else:
@@ -202,7 +205,7 @@ class RunnerFeed:
             self._wake.set()
             return
         self._broken = False
-        if type(message) is End and all(seat.ended for seat in self._all):
+        if type(message) in (End, State) and all(seat.ended for seat in self._all):
             self._ended = True
             self._wake.set()
         if failpoints.ACTIVE:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..bus.messages import Bar, Instrument, Message
 from ..bus.topology import RunnerSpec
-from .contract import Runner
+from .contract import Allowed, Runner
 from .script import Outputs, Script
 
 
@@ -32,6 +32,9 @@ class PyneRunner(Runner):
 
     def push(self, bar: Bar) -> list[Message]:
         return messages(self._script.push(bar))
+
+    def allow(self, orders: Allowed) -> None:
+        self._script.allow(orders)
 
     def go_live(self) -> list[Message]:
         return messages(self._script.go_live())

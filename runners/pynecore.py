@@ -155,6 +155,24 @@ def keep_trade_history() -> None:
     lib._strategy_suppressed = False
 
 
+def let_order(runner: ScriptRunner, allowed: str, halted: bool) -> bool:
+    """What a live strategy may order in its body: ``all``, ``exits`` or ``none``. Orders that wait are filled as ever.
+
+    ``none`` is PyneCore's own switch for history, ``exits`` that of its risk rules, which are not looked at meanwhile.
+
+    :param halted: whether this has halted it before; returned is whether it is halted by this now
+    """
+    lib._strategy_suppressed = allowed == "none"
+    position = runner.script.position
+    if allowed == "exits":
+        halted = halted or not position.risk_halt_trading  # else its own rules have
+        position.risk_halt_trading = True
+        return halted
+    if halted:
+        position.risk_halt_trading = False
+    return False
+
+
 def time_ms() -> int:
     """The opening time of the bar that the script stands on."""
     return int(lib._time)

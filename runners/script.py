@@ -9,7 +9,6 @@ PyneCore keeps a script's state in its modules, hence one script a process.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,8 @@ from ..bus.ohlcv import to_syminfo
 from . import book, pynecore
 from .alerts import Alerts, clock
 from .book import Book
+from .contract import Allowed
+from .faults import line_of, text_of
 from .looks import Looks
 
 Plots = dict[str, pynecore.PlotValue]
@@ -84,6 +85,8 @@ class Script:
         self._statistics, self._runner.strat_writer = self._runner.strat_writer, None
         self._loop: greenlet | None = None
         self._live = False
+        self._allowed: Allowed = "all"
+        self._halted = False
         self._waiting_ms: int | None = None
         self._said = Outputs()
         self._alerts = Alerts(instrument)
@@ -136,6 +139,8 @@ class Script:
             raise ValueError(f"{self.path.name} is live already")
         said = self._resume(pynecore.LIVE_TRANSITION, self._waiting_ms)
         self._live = True
+        if self._allowed != "all":
+            self.allow(self._allowed)
         return said
 
     def close(self) -> Outputs:
@@ -144,6 +149,12 @@ class Script:
             return Outputs()
         self._runner.strat_writer = self._statistics
         return self._resume(None, self._waiting_ms)
+
+    def allow(self, orders: Allowed) -> None:
+        """Which orders the body may place from now on, once it is live; those that wait are filled as ever."""
+        self._allowed = orders
+        if self._live and self.kind == "strategy":
+            self._halted = pynecore.let_order(self._runner, orders, self._halted)
 
     def on_alert(self, message: str, freq: str, site: object) -> None:
         """``alert()`` was called."""
@@ -260,12 +271,12 @@ class Script:
         try:
             yield
         except (Exception, SystemExit) as error:
-            if isinstance(error, OSError) and self._output and not _line(error, self.path):  # not the script's doing
+            if isinstance(error, OSError) and self._output and not line_of(error, self.path):  # not the script's doing
                 raise Fault(
                     f"{self._output} cannot be written ({error.strerror or error}): mend that and start again"
                 ) from error
-            place = _line(error, self.path) + ("" if bar_ms is None else f" on the bar of {clock(bar_ms)}")
-            raise Hopeless(f"the script {self.path} {what}{place}: {_text(error)}") from error
+            place = line_of(error, self.path) + ("" if bar_ms is None else f" on the bar of {clock(bar_ms)}")
+            raise Hopeless(f"the script {self.path} {what}{place}: {text_of(error)}") from error
 
 
 def _claim(path: Path) -> None:
@@ -275,21 +286,3 @@ def _claim(path: Path) -> None:
     _hosted = path
 
 
-def _line(error: BaseException, path: Path) -> str:
-    """The deepest place in the script's own file that the error passed through."""
-    frames = traceback.walk_tb(error.__traceback__)
-    lines = [line for frame, line in frames if _same(frame.f_code.co_filename, path)]
-    if isinstance(error, SyntaxError) and error.lineno:
-        lines.append(error.lineno)
-    return f" at line {lines[-1]}" if lines else ""
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return "it called sys.exit(), which a live script must not"
-    said = error.msg if isinstance(error, SyntaxError) else error
-    return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")
-
-
-def _same(filename: str, path: Path) -> bool:
-    return Path(filename).name == path.name and Path(filename).resolve() == path.resolve()

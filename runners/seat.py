@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -20,15 +21,36 @@ from ..bus import failpoints
 from ..bus.cursor import Cursor
 from ..bus.errors import Hopeless
 from ..bus.journal import Journal
-from ..bus.messages import Alert, Bar, End, Executed, Fill, Message, Plot, Run, Signal, State
+from ..bus.messages import (
+    Alert,
+    Bar,
+    End,
+    Executed,
+    Fill,
+    Instrument,
+    Message,
+    Plot,
+    Run,
+    Said,
+    Signal,
+    State,
+    Told,
+    is_forming,
+)
 from ..bus.publisher import Publisher
 from ..bus.topology import RunnerSpec, Topology
 from ..bus.wire import Start, decode
-from .contract import Runner
+from .contract import Allowed, Runner
+from .seal import Fingerprint
 
 log = logging.getLogger("pynelive")
 _SLICE_S = 0.02
 _MOST_SAID = 10_000
+_ALLOWED: Final[dict[str, Allowed]] = {"ignore": "all", "hold": "none", "exits-only": "exits", "stop": "none"}
+"""What a strategy may still do while its stream is out."""
+
+Item = tuple[Cursor, Message, int, bool]
+"""What a stream says, the seq behind it, and whether it is older than the source's journal."""
 
 
 class Seat:
@@ -48,7 +70,8 @@ class Seat:
         self.stream = f"run:{spec.name}"
         self.live = self.ended = False
         self.bars = self.last_ms = 0
-        self.resume: Executed | None = None
+        self.places: dict[str, tuple[int, int]] = {}
+        """By stream the epoch and the seq up to which it was executed."""
         self.said = ""
         self._topology = topology
         self._kind = kind
@@ -60,6 +83,9 @@ class Seat:
         self._runner: Runner | None = None
         self._warm = self._live_from = 0
         self._published = ""
+        self._early: list[Item] = []
+        self._out = False
+        self._sealed = Fingerprint()
         self._fingerprint = self._identity()
 
     def _identity(self) -> str:
@@ -76,6 +102,8 @@ class Seat:
         track = journal.tracks.get(self.stream)
         if track is None:
             return "nothing"
+        if track.bars and not self.spec.remember:
+            return "other"
         opening = decode(track.opening)[0] if track.opening else None
         if not isinstance(opening, Run) or opening.fingerprint != self._fingerprint:
             return "other"
@@ -83,15 +111,31 @@ class Seat:
 
     async def begin(self, cursor: Cursor) -> None:
         """Make the script, and bring it to where it was."""
-        if cursor.instrument is None:
-            raise Hopeless(f"runner '{self.spec.name}': {cursor.stream} carries no bars")
-        instrument, output = cursor.instrument, self._output()
-        self._runner = await asyncio.to_thread(self._kind, self.spec, self._script, instrument, output)
-        if self.spec.fallback and self._runner.describes[1] == "strategy":
+        instrument = cursor.instrument
+        if instrument is None:
+            if not (self._kind.reads_scripts and cursor.stream.startswith("run:")):
+                raise Hopeless(f"runner '{self.spec.name}': {cursor.stream} carries no bars")
+            instrument = Instrument(cursor.stream, "")
+        runner = await asyncio.to_thread(self._kind, self.spec, self._script, instrument, self._output())
+        if self.spec.fallback and runner.describes[1] == "strategy":
             raise Hopeless(f"runner '{self.spec.name}': a strategy may not trade on the bars of a stand-in: "
                            "remove fallback = true")
-        await self._replay_own_journal()
+        await self._replay_own_journal(runner)
+        self._runner = runner
         self._live_from = cursor.head
+
+    def catch_up(self) -> None:
+        """Execute what other streams have said before the script was there."""
+        early, self._early = self._early, []
+        for item in early:
+            self.execute(*item)
+
+    def recall(self, journal: Journal) -> None:
+        """Learn how far each stream was executed, before the script is there."""
+        for _, record in journal.in_order((self.stream,)):
+            for message in decode(record.payload):
+                if type(message) is Executed or type(message) is Told:
+                    self._note_place(message)
 
     def _output(self) -> Path | None:
         if not self.spec.output:
@@ -103,20 +147,31 @@ class Seat:
             raise Hopeless(f"{output} cannot be made ({why.strerror}): correct 'output'") from None
         return output
 
-    async def _replay_own_journal(self) -> None:
+    async def _replay_own_journal(self, runner: Runner) -> None:
         """Push every update of this run again; what the script says to them was published before."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _SLICE_S
         for _, record in self._publisher.journal.in_order((self.stream, self._updates)):
             for message in decode(record.payload):
-                if type(message) is Executed:
-                    self._push(message.bar, message.history)
-                    self.resume = message
-                elif type(message) is State:
-                    self._go_live()
+                self._repeat(runner, message)
             if loop.time() > until:
                 await asyncio.sleep(0)
                 until = loop.time() + _SLICE_S
+
+    def _repeat(self, runner: Runner, message: Message) -> None:
+        if type(message) is Executed:
+            self._push(runner, message)
+            self._note_place(message)
+        elif type(message) is Told:
+            self._tell_runner(runner, message)
+            self._note_place(message)
+        elif type(message) is State:
+            self._go_live(runner)
+        self._sealed.add(message)
+
+    def _note_place(self, message: Executed | Told) -> None:
+        stream = message.stream if isinstance(message, Told) else self.spec.stream
+        self.places[stream] = message.epoch, message.next_seq
 
     def say_run(self) -> None:
         """Say what runs, once a run."""
@@ -132,74 +187,117 @@ class Seat:
     # --- executing ------------------------------------------------------------------------------------------
 
     def execute(self, cursor: Cursor, message: Message, next_seq: int, older: bool) -> None:
-        """Execute what the stream says, and publish what the script says to it."""
-        if self.ended:
-            return
-        if type(message) is Bar:
-            # The venue's own bar follows a stand-in's as a revision, and is executed then.
-            if message.origin != "fallback" or self.spec.fallback:
-                self._execute_bar(cursor, message, next_seq, older)
+        """Execute what a stream says, and publish what the script says to it."""
+        if self._runner is None:
+            self._early.append((cursor, message, next_seq, older))
+        elif self.ended or self._was_executed(cursor, message, next_seq):
+            pass
+        elif cursor.stream != self.spec.stream:
+            for word in message.told if isinstance(message, Executed) else (message,):
+                self._execute_word(self._runner, cursor, word, next_seq)
+        elif isinstance(message, Bar | Executed):
+            self._execute_bar(self._runner, cursor, message, next_seq, older)
         elif type(message) is End:
-            self._end(message)
+            self._end(self._runner, message.reason)
+        else:
+            self._execute_word(self._runner, cursor, message, next_seq)
 
-    def _execute_bar(self, cursor: Cursor, bar: Bar, next_seq: int, older: bool) -> None:
-        if bar.time_ms <= self.last_ms:
-            if bar.revision:
-                log.warning(
-                    "%s: the bar of %d was corrected after it was executed", cursor.stream, bar.time_ms
-                )
+    def _was_executed(self, cursor: Cursor, message: Message, next_seq: int) -> bool:
+        """Whether another seat of the process wanted this again, or another stream of this one."""
+        epoch, seq = self.places.get(cursor.stream, (0, 0))
+        return epoch == cursor.epoch and 0 < next_seq <= seq and not is_forming(message)
+
+    def _execute_bar(
+        self, runner: Runner, cursor: Cursor, message: Bar | Executed, next_seq: int, older: bool
+    ) -> None:
+        bar, told = (message, ()) if isinstance(message, Bar) else (message.bar, message.told)
+        if not self._is_new(cursor, bar):
             return
-        history = not self.live and (older or self._still_warming(bar, next_seq))
-        if not bar.closed and (history or self._runner is None or not self._runner.wants_forming):
+        history = not self.live and (older or self._still_warming(message, next_seq))
+        if not bar.closed and (history or not runner.wants_forming):
             return
         if not (history or self.live):
-            self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *self._go_live())
-        said = self._push(bar, history)
-        if len(said) > _MOST_SAID:
-            raise Hopeless(f"the script {self._script} said {len(said):,} things on one bar; {_MOST_SAID:,} are enough")
+            self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *self._go_live(runner))
+        executed = Executed(bar, cursor.epoch, next_seq, history, told)
+        said = self._push(runner, executed)
         if failpoints.ACTIVE:
             failpoints.hit("runner.between-execution-and-journal")
-        executed = Executed(bar, cursor.epoch, next_seq, history)
         if bar.closed:
-            self._publish(self.stream, executed, *said)
-            self._note(said)
+            self._say(executed, said)
         else:
             self._say_forming(executed, said)
 
     def _say_forming(self, executed: Executed, said: list[Message]) -> None:
         """How a forming bar looks is latest-wins; what it has caused stands in one record with its update."""
-        caused = [message for message in said if type(message) is not Plot]
-        self._publish(self.stream if caused else self._updates, executed, *caused)
-        self._note(caused)
+        caused = [message for message in said if not is_forming(message)]
+        if caused:
+            self._say(executed, caused)
+        elif self.spec.remember:
+            self._publish(self._updates, executed)
         for message in said:
             if type(message) is Plot:
                 self._publisher.forming(self.stream, message)
+
+    def _is_new(self, cursor: Cursor, bar: Bar) -> bool:
+        if bar.origin == "fallback" and not self.spec.fallback:
+            return False  # the venue's own bar follows a stand-in's as a revision, and is executed then
+        if bar.time_ms <= self.last_ms and bar.revision:
+            log.warning("%s: the bar of %d was corrected after it was executed", cursor.stream, bar.time_ms)
+        return bar.time_ms > self.last_ms
+
+    def _say(self, executed: Executed | Told, said: list[Message]) -> None:
+        """Publish what was executed, in one record with what the script has said to it."""
+        if len(said) > _MOST_SAID:
+            raise Hopeless(f"the script {self._script} said {len(said):,} things on one bar; {_MOST_SAID:,} are enough")
+        self._publish(self.stream, executed, *said)
+        self._note(said)
+
+    def _execute_word(self, runner: Runner, cursor: Cursor, message: Message, next_seq: int) -> None:
+        """Tell the script what is no bar of its stream, if that is anything to it."""
+        heard = self.spec.on_outage != "ignore" or type(runner).tell is not Runner.tell
+        if not (next_seq and heard and isinstance(message, Bar | State | Said)):
+            return
+        told = Told(cursor.stream, message, cursor.epoch, next_seq)
+        self._say(told, self._tell_runner(runner, told))
+        if self._out and self.spec.on_outage == "stop" and next_seq >= cursor.head:
+            log.warning("%s: %s is out, and on_outage is stop: the run ends", self.spec.name, cursor.stream)
+            self._end(runner, f"{cursor.stream} is out")
+
+    def _tell_runner(self, runner: Runner, told: Told) -> list[Message]:
+        if type(told.message) is State and told.stream == self.spec.stream:
+            state = told.message.state
+            self._out = state in ("stale", "down") or (self._out and state == "healing")
+            runner.allow(_ALLOWED[self.spec.on_outage] if self._out else "all")
+        return runner.tell(told.stream, told.message)
 
     def _publish(self, stream: str, *messages: Message) -> None:
         """Publish; the journal keeps the order of execution over both streams: a restart reads it so."""
         if stream != self._published:
             self._publisher.flush()
             self._published = stream
-        self._publisher.publish(stream, *messages)
+        self._publisher.publish(stream, *(self._sealed.sealed(messages) if stream == self.stream else messages))
 
-    def _still_warming(self, bar: Bar, next_seq: int) -> bool:
-        """A replay's first bars are the warm-up; that of an attached script ends at the head that it found."""
+    def _still_warming(self, message: Bar | Executed, next_seq: int) -> bool:
+        """A replay's first bars are the warm-up, and what was another script's; that of an attached script ends at the
+        head that it found.
+        """
         if self.from_head:
-            return bar.closed and next_seq <= self._live_from
-        return bar.origin == "replay" and self._warm < self.spec.history
+            return next_seq <= self._live_from
+        if isinstance(message, Executed):
+            return message.history
+        return message.origin == "replay" and self._warm < self.spec.history
 
-    def _push(self, bar: Bar, history: bool) -> list[Message]:
-        assert self._runner is not None
-        if bar.closed:
-            self._warm += history
+    def _push(self, runner: Runner, executed: Executed) -> list[Message]:
+        if executed.bar.closed:
+            self._warm += executed.history
             self.bars += 1
-            self.last_ms = bar.time_ms
-        return self._runner.push(bar)
+            self.last_ms = executed.bar.time_ms
+        said = [word for message in executed.told for word in runner.tell(self.spec.stream, message)]
+        return said + runner.push(executed.bar) if said else runner.push(executed.bar)
 
-    def _go_live(self) -> list[Message]:
-        assert self._runner is not None
+    def _go_live(self, runner: Runner) -> list[Message]:
         self.live = True
-        return self._runner.go_live()
+        return runner.go_live()
 
     def _note(self, said: list[Message]) -> None:
         """Keep the last thing that a person wants to see."""
@@ -215,12 +313,11 @@ class Seat:
 
     # --- the end --------------------------------------------------------------------------------------------
 
-    def _end(self, end: End) -> None:
-        assert self._runner is not None
-        said = self._runner.close()
+    def _end(self, runner: Runner, reason: str) -> None:
+        said = runner.close()
         out = self._publisher.outs.get(self.stream)
         if out is None or not out.ended:
-            self._publish(self.stream, *said, End(end.reason))
+            self._publish(self.stream, *said, End(reason))
         self.ended = True
 
     def close(self) -> None:
@@ -230,16 +327,35 @@ class Seat:
 
 
 def start(seats: Sequence[Seat], cursor: Cursor) -> Start:
-    """Where the stream of these seats goes on: at the earliest that one of them wants; the others pass over the rest.
-    """
-    spec = seats[0].spec
-    places = [seat.resume for seat in seats if seat.resume]
+    """Where a stream of these seats goes on: at the earliest that one of them wants; the others pass over the rest."""
+    fed = [seat for seat in seats if seat.spec.stream == cursor.stream]
+    places = [seat.places[cursor.stream] for seat in seats if cursor.stream in seat.places]
+    older = seats[0].spec.history if fed and cursor.instrument else 0
     if len(places) < len(seats):
-        from_head = seats[0].from_head
-        return Start(last=spec.history) if from_head else Start(older=spec.history)
-    last_ms = min(seat.last_ms for seat in seats)
-    if any(place.next_seq == 0 for place in places):  # it died among the bars that are older than the source's journal
-        return Start(from_ms=last_ms, older=spec.history)
-    if any(place.epoch != cursor.epoch for place in places):
+        head = Start(last=seats[0].spec.history if fed else 0)
+        return head if seats[0].from_head else Start(older=older)
+    last_ms = min(seat.last_ms for seat in fed) if fed else 0
+    if any(seq == 0 for _, seq in places):  # it died among the bars that are older than the source's journal
+        return Start(from_ms=last_ms, older=older)
+    if any(epoch != cursor.epoch for epoch, _ in places):
         return Start(from_ms=last_ms)
-    return Start(seq=min(place.next_seq for place in places))
+    return Start(seq=min(seq for _, seq in places))
+
+
+def in_turn(messages: Iterable[Message]) -> Iterator[tuple[Message, int]]:
+    """What a stream says, as it is executed: with a script's bar all that it said on it; and how many seqs that is."""
+    bar: Executed | None = None
+    told: list[Said] = []
+    for message in messages:
+        if bar is not None and isinstance(message, Said):
+            told.append(message)
+            continue
+        if bar is not None:
+            yield msgspec.structs.replace(bar, told=tuple(told)), 1 + len(told)
+            bar, told = None, []
+        if type(message) is Executed:
+            bar = message
+        else:
+            yield message, int(not is_forming(message))
+    if bar is not None:
+        yield msgspec.structs.replace(bar, told=tuple(told)), 1 + len(told)

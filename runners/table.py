@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-RUNNERS: Final = {"pyne": "pynelive.runners.pyne:PyneRunner"}
+RUNNERS: Final = {
+    "pyne": "pynelive.runners.pyne:PyneRunner",
+    "python": "pynelive.runners.python:PythonRunner",
+}
 
 GROUP: Final = "pynelive.runners"
 """The entry-point group of other people's runners."""

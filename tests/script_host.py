@@ -66,6 +66,7 @@ def _push_all(script: Script, job: Job, result: Result) -> None:
     for number, bar in enumerate(_bars(job)):
         if number == job["transition"]:
             _keep(result, script.go_live())
+        script.allow(job.get("allowed", {}).get(str(number), "all"))
         _keep(result, script.push(bar))
     _keep(result, script.close())
     _keep(result, script.close())

@@ -176,12 +176,15 @@ def test_plain_pyzmq_reads_the_live_bars(code: str, demo: Path, shell: dict[str,
 
 
 def test_the_runner_of_the_page_runs(tmp_path: Path, shell: dict[str, str]) -> None:
-    """The example of docs/write-a-runner.md, in the topology that the page shows."""
+    """The examples of docs/write-a-runner.md, a strategy and a runner, in the topologies that the page shows."""
     (tmp_path / "momentum.py").write_text(block_after("write-a-runner.md", "momentum.py`:", "python"))
-    runner = block_after("write-a-runner.md", "# Write a runner", "toml")
-    (tmp_path / "topology.toml").write_text(PRODUCER + runner)
+    (tmp_path / "above.py").write_text(block_after("write-a-runner.md", "## A strategy in Python", "python"))
+    places = ("## A strategy in Python", "## A runner of another kind")
+    runners = "".join(block_after("write-a-runner.md", place, "toml") for place in places)
+    (tmp_path / "topology.toml").write_text(PRODUCER + runners)
     said = run("pynelive up", tmp_path, shell)
     assert re.search(r"momentum +done +400 bars", said), said
+    assert re.search(r"above +done +800 bars", said), said
 
 
 # --- what exists is named ---------------------------------------------------------------------------------------------

@@ -86,6 +86,10 @@ def test_position_and_trades() -> None:
     position = set(dir(strategy.SimPosition))
     names = set(inspect.getsource(strategy.SimPosition).replace("self.", " ").replace(":", " ").split())
     assert {"size", "equity", "new_closed_trades"} <= position | names, "signals and fills cannot be told"
+    for order in (strategy.entry, strategy.order):
+        assert "if position.risk_halt_trading:\n        return" in inspect.getsource(order), "exits-only has no effect"
+    for order in (strategy.entry, strategy.order, strategy.exit, strategy.close, strategy.cancel):
+        assert "lib._strategy_suppressed:\n        return" in inspect.getsource(order), "hold has no effect"
     trade = {"entry_id", "exit_id", "size", "entry_time", "entry_price", "exit_time", "exit_price", "profit"}
     assert trade <= set(strategy.Trade.__slots__), "fills lack a field"
 

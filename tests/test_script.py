@@ -169,6 +169,30 @@ def test_alerts_follow_their_frequency(run: Run, tmp_path: Path) -> None:
     assert host["logs"] == [[bar[0], "warning", f"bar {index_of[bar[0]]} of this"] for bar in updates]
 
 
+FLIP = """
+@script.strategy("flip", initial_capital=1_000_000, default_qty_type=strategy.fixed, default_qty_value=1)
+def main():
+    if bar_index % 4 == 0:
+        strategy.entry("long", strategy.long)
+    if bar_index % 4 == 2:
+        strategy.close("long")
+"""
+
+
+def test_orders_are_withheld_during_an_outage(run: Run, tmp_path: Path) -> None:
+    """`none`: the position stays as it is; `exits`: it is closed and not opened again; then all is as before."""
+    script = tmp_path / "flip.py"
+    script.write_text(HEAD.replace("script\n", "script, strategy\n") + FLIP)
+    allowed = {str(n): "none" for n in range(49, 60)} | {str(n): "exits" for n in range(70, 80)}
+    (host,) = run(make_job(str(script), daily_bars(100), 20, allowed=allowed))
+    assert host["fault"] is None
+    held = [int(signal[2] > 0) for signal in host["signals"]]  # from bar 20 on; an order is filled on the bar after it
+    assert held[:8] == [0, 1, 1, 0, 0, 1, 1, 0]
+    assert held[29:40] == [1] * 11  # 48 has bought, 50, 54 and 58 may not close
+    assert held[49:60] == [1, 1] + [0] * 9  # 68 has bought, 70 has closed, nothing since
+    assert held[60:68] == [0, 1, 1, 0, 0, 1, 1, 0]
+
+
 def test_which_scripts_want_forming_bars(run: Run, tmp_path: Path) -> None:
     """An indicator runs on each update; a strategy on closes, unless it or the topology asks for more."""
     cases = [

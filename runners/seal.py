@@ -1,0 +1,46 @@
+"""The fingerprint of what a run has said: SHA-256 over the messages, one after the other."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import get_args
+
+from msgspec.msgpack import Encoder
+
+from ..bus.messages import End, Executed, Message, Said, Seal
+
+_encode = Encoder().encode
+_SAID = get_args(Said)
+EVERY_BARS = 100
+"""Closed bars from one seal to the next."""
+
+
+class Fingerprint:
+    """Of all messages that were added so far."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+        self._bars = self._time_ms = self._messages = 0
+
+    def add(self, message: Message) -> None:
+        """Add what a script has said; its closed bars are counted."""
+        if type(message) is Executed:
+            if message.bar.closed:
+                self._bars += 1
+                self._time_ms = message.bar.time_ms
+        elif isinstance(message, _SAID):
+            self._digest.update(_encode(message))
+            self._messages += 1
+
+    def sealed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Add all that is said at once, and put the seal behind it that may be due; the end's stands before it."""
+        before = self._bars // EVERY_BARS
+        for message in messages:
+            self.add(message)
+        if type(messages[-1]) is End:
+            return (*messages[:-1], self.now(), messages[-1])
+        return (*messages, self.now()) if self._bars // EVERY_BARS > before else messages
+
+    def now(self) -> Seal:
+        """The seal of all that was added."""
+        return Seal(self._time_ms, self._messages, self._digest.hexdigest())
