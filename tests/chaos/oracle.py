@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from msgspec.structs import asdict, replace
-from pynelive.bus.messages import Alert, Bar, Executed, Fill, Message, Plot, Signal
+from msgspec.structs import replace
+from pynelive.bus.messages import Account, Alert, Bar, Drawing, Executed, Fill, Message, Plot, Signal, as_object
 
 Item = tuple[str, Any]
 """What identifies a message within its stream, and what it says."""
@@ -53,15 +53,20 @@ def item(message: Message) -> Item | None:
     """A message without what differs from run to run by nature; None for one that is no result."""
     match message:
         case Bar(closed=True):
-            plain = replace(message, received_ns=0, extra=None)
-            return f"bar {message.time_ms} {message.revision}", asdict(plain)
-        case Plot(closed=True) | Signal():
-            return f"{type(message).__name__} {message.time_ms}", asdict(message)
+            return f"bar {message.time_ms} {message.revision}", _fields(replace(message, received_ns=0, extra=None))
+        case Plot(closed=True) | Signal() | Account():
+            return f"{type(message).__name__} {message.time_ms}", _fields(message)
         case Alert():
-            return f"alert {message.time_ms} {message.message}", asdict(message)
+            return f"alert {message.time_ms} {message.message}", _fields(message)
+        case Drawing():
+            return f"{message.op} {message.kind} {message.id} {message.time_ms}", _fields(message)
         case Fill():
-            return f"fill {message.entry_ms} {message.exit_ms} {message.entry_id}", asdict(message)
+            return f"fill {message.entry_ms} {message.exit_ms} {message.entry_id}", _fields(message)
     return None
+
+
+def _fields(message: Message) -> Any:
+    return as_object("", message)["message"]
 
 
 def items(messages: Iterable[Message]) -> list[Item]:
