@@ -297,21 +297,21 @@ def full(world: World, rng: Random) -> str:
 def cache(world: World, rng: Random) -> str:
     """Downloads are gone and their disk is full: readers who want history have it from the venue, and that is said."""
     disk, stream, older = world.disks["cache"], rng.choice(("demo:XRP/USDT@1", "demo:DOGE/USDT@1")), rng.randint(1, 900)
-    before = world.log("alts").count(UNKEPT)
+    count, before = rng.randint(1, 4), world.log("alts").count(UNKEPT)
     with _down(world, "alts"):
         shutil.rmtree(disk.where / "history", ignore_errors=True)
         disk.fill()
     try:
-        folder = world.visit(rng.randint(1, 4), 0.2, str(rng.getrandbits(32)), stream, older=older)
+        folder = world.visit(count, 0.2, str(rng.getrandbits(32)), stream, older=older)
         world.left()
     finally:
         disk.free()
     begun = [said[0][1]["time_ms"] for path in folder.glob("*/*.jsonl") if (said := oracle.heard(path))]
-    if short := sum(began_ms != EPOCH_MS - older * 60_000 for began_ms in begun):
+    if short := count - begun.count(EPOCH_MS - older * 60_000):
         world.seen += Outcome(lost=short, notes=[f"{short} readers lack some of {older} bars of {stream} in {folder}"])
-    if not begun or world.log("alts").count(UNKEPT) == before:
-        raise Missed("no history was asked for")
-    return f"{len(begun)} readers want {older} bars of {stream}"
+    if world.log("alts").count(UNKEPT) == before:
+        raise Missed("nothing was to be kept")
+    return f"{count} readers want {older} bars of {stream}"
 
 
 def power(world: World, rng: Random) -> str:
