@@ -242,7 +242,7 @@ def test_a_full_disk_is_a_fault_and_a_restart_goes_on(path: Path) -> None:
 @pytest.mark.parametrize("nowhere", [float("nan"), float("inf"), float("-inf")])
 def test_refuses_exactly_what_pynecore_refuses(tmp_path: Path, nowhere: float) -> None:
     """Whatever a bar is made of: prices in any order, a price or a volume that is no number."""
-    with OHLCVWriter(tmp_path / "x.ohlcv", "1") as writer, writer.batched():
+    with OHLCVWriter(tmp_path / "x.ohlcv", "1", minmove=1, pricescale=100) as writer, writer.batched():
         for time_ms, values in enumerate(itertools.product((1.0, 1.0 + 2**-52, 2.0, nowhere), repeat=5)):
             why = None
             try:
