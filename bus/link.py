@@ -36,9 +36,8 @@ from .wire import (
     Replayed,
     Reply,
     Welcome,
-    decode,
     decode_heads,
-    fits,
+    decode_said,
     heartbeat_topic,
     join_topic,
     parse_frame,
@@ -324,14 +323,11 @@ class Link:
             return
         version, flags, count, epoch, seq = unpack_start(said)
         if seq != cursor.next or not cursor.live or epoch != cursor.epoch or version != VERSION:
-            self._on_odd_frame(cursor, version, flags, count, epoch, seq, said[HEADER_BYTES :])
+            self._on_odd_frame(cursor, version, flags, count, epoch, seq, said[HEADER_BYTES:])
             return
         try:
-            messages = decode(said[HEADER_BYTES :])
+            messages = decode_said(flags, count, said[HEADER_BYTES:])
         except Malformed:
-            self.counters["malformed"] += 1
-            return
-        if not fits(flags, count, messages):
             self.counters["malformed"] += 1
             return
         if not flags & LATEST:
@@ -356,7 +352,8 @@ class Link:
         elif epoch != cursor.epoch:
             self._greet_again()
         elif flags & LATEST and seq == cursor.next and cursor.missing and cursor.settled:
-            self._repair.deliver_from(cursor, seq, 0, payload)  # the first bar here: what is older can be asked for now
+            self._repair.deliver_from(cursor, seq, 0, payload)
+            self._repair.judge(cursor)  # the first bar here: what is older can be asked for now
         elif flags & LATEST:
             self._take_heads({cursor.stream: seq})
         elif seq + count <= cursor.next:

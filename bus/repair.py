@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import islice
 from typing import Final
 
 from .archive import MOST_HISTORY
@@ -11,7 +12,7 @@ from .asker import Asker
 from .cursor import Cursor
 from .messages import Bar, Message
 from .taker import Taker
-from .wire import LATEST, Bars, History, Malformed, Replay, Replayed, Span, Start, decode, fits, read_record
+from .wire import LATEST, Bars, History, Malformed, Replay, Replayed, Span, Start, decode, decode_said, read_record
 
 log = logging.getLogger("pynelive")
 _STREAMS_A_REQUEST: Final = 256
@@ -34,34 +35,33 @@ class Repair:
         self._cursors = cursors
         self._counters = counters
         self._behind: dict[str, Cursor] = {}
+        """What is to be asked of the journal, by stream, the oldest need first."""
+        self._holding: dict[str, Cursor] = {}
+        """What waits for the source's history."""
 
     def judge(self, cursor: Cursor) -> None:
         """Decide whether frames of a stream can be taken as they come, or something is to be asked for first."""
         cursor.live = cursor.settled and not cursor.missing
         cursor.joined |= cursor.live
-        if cursor.behind:
-            self._behind.setdefault(cursor.stream, cursor)
-        else:
-            self._behind.pop(cursor.stream, None)
+        _keep(self._holding, cursor, cursor.held is not None)
+        _keep(self._behind, cursor, cursor.behind and cursor.held is None)
 
     def ask(self) -> None:
         """Ask for what is missing, unless a question is open."""
-        wants: dict[str, Start] = {}
-        for cursor in self._behind.values():
-            if cursor.held is not None:
-                self._ask_history(cursor)
-            elif len(wants) < _STREAMS_A_REQUEST:
-                wants[cursor.stream] = cursor.where()
-        if wants and not self._asker.busy:
-            for stream in wants:
-                self._cursors[stream].asked = self._cursors[stream].head
-            self._asker.ask(Replay(self._asker.number(), wants))
+        if self._holding and not self._historian.busy:
+            self._ask_history()
+        if self._behind and not self._asker.busy:
+            behind = list(islice(self._behind.values(), _STREAMS_A_REQUEST))
+            for cursor in behind:
+                cursor.asked = cursor.head
+            self._asker.ask(Replay(self._asker.number(), {cursor.stream: cursor.where() for cursor in behind}))
 
-    def _ask_history(self, cursor: Cursor) -> None:
-        if not self._historian.busy and time.monotonic() >= cursor.patience_until:
+    def _ask_history(self) -> None:
+        now = time.monotonic()
+        cursor = next((cursor for cursor in self._holding.values() if now >= cursor.patience_until), None)
+        if cursor:
             number = self._historian.number()
-            question = History(number, cursor.stream, cursor.missing, cursor.before_ms, cursor.time_ms)
-            self._historian.ask(question)
+            self._historian.ask(History(number, cursor.stream, cursor.missing, cursor.before_ms, cursor.time_ms))
 
     def on_replayed(self, reply: Replayed, go_on: bool) -> None:
         """Take records of the journal; ``go_on`` with the next ones of a long replay before these are taken."""
@@ -126,11 +126,12 @@ class Repair:
     def deliver_from(
         self, cursor: Cursor, seq: int, count: int, payload: bytes | memoryview, latest_ms: int = 0, bars: int = 0
     ) -> None:
-        """Deliver what is new of ``count`` messages that begin at ``seq``; the rest as their header says it."""
+        """Deliver what is new of ``count`` messages that begin at ``seq``; to be judged afterwards.
+
+        :param latest_ms: with ``bars`` what their header says: the latest bar so far, and the new closed bars in them
+        """
         try:
-            messages = decode(payload)
-            if not (fits(0, count, messages) if count else fits(LATEST, 1, messages)):
-                raise Malformed("they are not what their header says")
+            messages = decode_said(0, count, payload) if count else decode_said(LATEST, 1, payload)
             messages = cursor.unseen(messages[cursor.next - seq :])
         except Malformed as error:
             self._counters["malformed"] += 1
@@ -140,7 +141,6 @@ class Repair:
         cursor.next = seq + count
         cursor.head = max(cursor.head, cursor.next)
         self._hand_over(cursor, messages, latest_ms, bars)
-        self.judge(cursor)
 
     def _hand_over(self, cursor: Cursor, messages: list[Message], latest_ms: int, bars: int) -> None:
         """Deliver, but older bars that are asked of the source's history go first."""
@@ -178,3 +178,11 @@ class Repair:
             self._counters["malformed"] += 1
             return []
         return [bar for bar in bars if isinstance(bar, Bar) and bar.time_ms > cursor.time_ms]
+
+
+def _keep(cursors: dict[str, Cursor], cursor: Cursor, there: bool) -> None:
+    """Have a cursor there, at its old place if it was there, or not."""
+    if there:
+        cursors.setdefault(cursor.stream, cursor)
+    else:
+        cursors.pop(cursor.stream, None)

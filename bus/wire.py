@@ -119,6 +119,20 @@ def fits(flags: int, count: int, messages: Sequence[Message]) -> bool:
     return forming is (flags & LATEST != 0) and (count == 1 or not forming)
 
 
+def decode_said(flags: int, count: int, payload: bytes | memoryview) -> list[Message]:
+    """The messages of a frame or record.
+
+    :raises Malformed: they cannot be read, or are not what their header says
+    """
+    try:
+        messages = _decoder.decode(payload)
+    except _UNREADABLE as error:
+        raise Malformed(str(error)) from None
+    if not fits(flags, count, messages):
+        raise Malformed("they are not what their header says")
+    return messages
+
+
 def hint(count: int, epoch: int, seq: int, payload: bytes) -> bytes:
     """Header and payload of a latest-wins frame, which no journal keeps."""
     return pack_header(VERSION, LATEST, count, epoch, seq, time_ns(), 0, 0, 0, 0) + payload
