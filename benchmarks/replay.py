@@ -31,6 +31,10 @@ first question for them to the last bar in the consumer's hands.
 |---|---|
 | ours | the publisher reads its journal; the subscriber checks every record's number and checksum and hands over **decoded bars**, each an object of Python |
 | memcpy | copies 33.6 MB (64 B a bar) from one place in memory to another, within one process |
+
+Some 85 % of ours is the decoding: 170 ns a bar, and as much again for the memory of so many objects, since the consumer
+keeps them all. Nothing that checks or sends comes near memcpy: the checksum alone of what is replayed takes 3.7 times
+as long, its way over `ipc` ten times, and columns instead of objects, made in Python, about fifty times.
 """  # noqa: E501 - a table
 YEAR = 525_600
 BAR_BYTES = 64
