@@ -15,10 +15,11 @@ from pynelive.bus.handover import topology_line, topology_of
 from pynelive.bus.status import Status
 from pynelive.bus.topology import BusSpec, SinkSpec, Topology, load
 
-PATIENCE_S = 30
+PATIENCE_S = 100
 TINY = '''
 """One role for every mood, and the part of the command line that plays it."""
 import asyncio, sys
+from pynelive.bus import actor
 from pynelive.bus.actor import receive_topology, run_actor
 from pynelive.bus.errors import Fault, Hopeless, TopologyError
 from pynelive.bus.status import Status
@@ -38,6 +39,8 @@ class Tiny:
             raise Hopeless("the script is wrong: mend it")
         if self.mood == "bug":
             {}["key"]
+        if self.mood == "runaway":
+            actor.ORPHAN_S = 1.0
         while self.mood == "runaway":
             pass
         if self.mood != "done":

@@ -47,7 +47,7 @@ def test_nothing_blocks(tables: str, tmp_path: Path) -> None:
     """A run and its repetition out of the journal: what holds up the loop does it in every attempt, and at the same
     place, which a machine that is busy with something else does not."""
     slow: dict[str, str] = {}
-    for attempt in range(5):
+    for attempt in range(9):
         said = _warnings(tmp_path / str(attempt), tables)
         slow = {place: line for place, line in said.items() if attempt == 0 or place in slow}
         if not slow:

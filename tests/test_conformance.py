@@ -396,7 +396,7 @@ def test_a_new_provider_passes_its_test(tmp_path: Path) -> None:
     assert 'provider = "acme_two_provider.py"' in done.output
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:asyncio", "-p", "no:cacheprovider", "."]
     shell = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    tested = subprocess.run(command, cwd=tmp_path / "new", env=shell, capture_output=True, text=True, timeout=90)
+    tested = subprocess.run(command, cwd=tmp_path / "new", env=shell, capture_output=True, text=True, timeout=200)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     assert "3 passed" in tested.stdout
 

@@ -174,7 +174,7 @@ async def test_what_is_acknowledged_is_on_the_disk(
         publisher.publish(STREAM, make_bar(number))
         publisher.flush()
         if number % 10 == 0:
-            await asyncio.wait_for(publisher.drained(), 30)
+            await asyncio.wait_for(publisher.drained(), 100)
     assert len(heard) >= 3
     assert heard[-1] == 31
     stop.set()

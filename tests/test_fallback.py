@@ -91,7 +91,7 @@ def test_a_venue_is_down_and_another_stands_in(tmp_path: Path, monkeypatch: pyte
             bybit.arm("rest:*", "maintenance", retry_after=360)
             bybit.arm("ws:BTCUSDT", "abort")
             stood_in = wait_for(lambda: [b for b in bars_of(bench) if b.origin == "fallback"])
-            wait_for(lambda: {b.time_ms for b in stood_in} <= {b.time_ms for b in bars_of(bench) if b.revision}, 60)
+            wait_for(lambda: {b.time_ms for b in stood_in} <= {b.time_ms for b in bars_of(bench) if b.revision})
             count = len(bars_of(bench))
             wait_for(lambda: len(bars_of(bench)) > count + 2)
             up.send_signal(signal.SIGINT)

@@ -107,7 +107,7 @@ async def test_a_source_that_breaks_everywhere_loses_and_doubles_nothing(feed: F
     said twice is published once, a correction as a revision, and the stream says when it was down."""
     taken = Taken(RunDir(load(tmp_path / "topology.toml")), ["shaky:X@1"], consumer="taker", acks=True)
 
-    await asyncio.wait_for(feed.run(asyncio.Event()), 30)  # ends when its one declared consumer has all of it
+    await asyncio.wait_for(feed.run(asyncio.Event()), 100)  # ends when its one declared consumer has all of it
 
     await taken.subscriber.close()
     said = taken.messages["shaky:X@1"]

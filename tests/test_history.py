@@ -77,7 +77,7 @@ def producing(folder: Path, name: str = "made") -> Iterator[subprocess.Popen[str
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)
 
 
 async def test_many_cold_consumers_cause_one_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

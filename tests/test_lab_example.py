@@ -23,7 +23,7 @@ from venues.recorded import frames_of
 from venues.recordings import difference
 
 TESTS = Path(__file__).parent
-PATIENCE_S = 100
+PATIENCE_S = 200
 
 
 @pytest.fixture

@@ -354,7 +354,7 @@ async def test_the_real_capitalcom_plugin_is_hosted() -> None:
 async def first(updates: AsyncIterator[Update], count: int) -> list[Bar]:
     """The first bars, in time."""
     found: list[Bar] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         async for update in updates:
             assert isinstance(update.message, Bar)
             found.append(update.message)

@@ -12,7 +12,7 @@ from pynelive.producers import clock
 from pynelive.producers.sessions import EPOCH_MS
 from support import wait_until
 from venues.bars import bars_of
-from venues.client import DATA, lab
+from venues.client import DATA, Lab, lab
 from venues.faults import LINE_KINDS, OPEN_KINDS, PING_KINDS, REST_KINDS, STREAM_KINDS, SUBSCRIBE_KINDS, Fault, Plan
 from venues.market import Market
 from venues.probe import Heard, asked, exchange, listening
@@ -229,7 +229,7 @@ async def test_every_fault_of_an_answer_happens_and_is_told() -> None:
         for kind, is_so in REST.items():
             venue.arm("rest:/api/v3/klines", kind, count=_count(kind), **_ARGS.get(kind, {}))
             url = venue.http + "/api/v3/klines?symbol=BTCUSDT&interval=1m&limit=10"
-            got = await asked(session, url, 0.5 if kind == "hang" else 20)
+            got = await asked(session, url, 1 if kind == "hang" else 60)
             assert is_so(got), (kind, got)
         assert list(dict.fromkeys(kind for _, _, kind in venue.fired())) == list(REST)
 
@@ -286,6 +286,11 @@ STREAM: dict[str, Callable[[Heard], bool]] = {
 }
 
 
+def told(venue: Lab, hook: str = "bar:BTCUSDT") -> list[str]:
+    """The faults that have happened there, as the venue tells it."""
+    return [kind for where, _, kind in venue.fired() if where == hook]
+
+
 SILENT = ("silence", "halfopen", "mute", "delist")
 
 
@@ -295,10 +300,11 @@ async def test_every_fault_of_a_stream_happens_and_is_told() -> None:
         for kind, is_so in STREAM.items():
             args = {"code": 1012} if kind == "close" else {"seconds": 2400, "frames": 6}
             venue.arm("bar:BTCUSDT", kind, at=1, **args)
-            heard = Heard()
-            await heard.listen(venue, session, is_so, 1 if kind in SILENT else 20)
+            while kind not in told(venue):  # a busy venue is silent, too
+                heard = Heard()
+                await heard.listen(venue, session, is_so, 1 if kind in SILENT else 60)
             assert is_so(heard), (kind, heard.end, heard.times())
-            assert venue.fired()[-1][2] == kind
+            assert told(venue)[-1] == kind
         revised = [bar for bar in venue.truth("BTC/USDT") if bar.revision]
         assert len(revised) == 2
         assert len(LINE_KINDS & STREAM.keys()) == len(LINE_KINDS)
@@ -309,8 +315,9 @@ async def test_every_fault_of_a_subscription_happens_and_is_told() -> None:
         kinds = {"wsopen": sorted(OPEN_KINDS), "wssub": sorted(SUBSCRIBE_KINDS)}
         for hook, kind in [(name, kind) for name in kinds for kind in kinds[name]]:
             venue.arm(hook, kind, count=_count(kind), seconds=0.01, status=503)
-            heard = Heard()
-            await heard.listen(venue, session, lambda heard: bool(heard.acks), 1 if kind == "noack" else 20)
+            while kind not in told(venue, hook):
+                heard = Heard()
+                await heard.listen(venue, session, lambda heard: bool(heard.acks), 1 if kind == "noack" else 60)
             assert heard.end or kind == "slow" or "error" in heard.acks[0], (hook, kind)
             assert (venue.fired()[-1][0], venue.fired()[-1][2]) == (hook, kind)
             fine = Heard()
@@ -325,11 +332,11 @@ async def test_pings_can_stay_without_an_answer() -> None:
             async with session.ws_connect(venue.ws + "/ws/0", autoping=False) as socket:
                 await socket.ping()
                 if kind == "abort":
-                    assert (await socket.receive(5)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+                    assert (await socket.receive(60)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
                     continue
                 await socket.ping(b"2")
                 if kind == "swallow":
-                    assert (await socket.receive(5)).data == b"2"
+                    assert (await socket.receive(60)).data == b"2"
                 await wait_until(lambda: len(venue.fired()) > 0)
         assert sorted(kind for _, _, kind in venue.fired()) == sorted(PING_KINDS)
 

@@ -77,7 +77,7 @@ class Lab:
             assert process.stdin is not None
             process.stdin.close()
             try:
-                self.returncode = process.wait(20)
+                self.returncode = process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
@@ -114,7 +114,7 @@ class Lab:
         return Counter(self._asked("/lab/counters"))
 
     def _asked(self, path: str, body: bytes | None = None) -> Any:
-        with urllib.request.urlopen(self.http + path, body, timeout=10) as answer:
+        with urllib.request.urlopen(self.http + path, body, timeout=60) as answer:
             return json.load(answer)
 
 

@@ -19,7 +19,7 @@ async def exchange(venue: Lab, suffix: str = "", **options: Any) -> AsyncIterato
     """ccxt.pro's own client of the venue."""
     import ccxt.pro
 
-    client = getattr(ccxt.pro, venue.spec.venue)({"timeout": 10_000, "options": options})
+    client = getattr(ccxt.pro, venue.spec.venue)({"timeout": 60_000, "options": options})
     client.timeout_on_exit = 0
     client.urls["api"] = pointed(client.urls["api"], venue.http, venue.ws + suffix)
     try:

@@ -40,7 +40,7 @@ MARK = ".laboratory"
 
 STARTING_S = 60.0
 """How long (real time) to wait for the first bar of every stream, before a duration begins."""
-SETTLING_S = 30.0
+SETTLING_S = 90.0
 """How long (real time) the recordings have for catching up with the venues before the end."""
 
 _LOOK_S = 0.2
