@@ -23,7 +23,7 @@ from venues.recorded import frames_of
 from venues.recordings import difference
 
 TESTS = Path(__file__).parent
-PATIENCE_S = 200
+PATIENCE_S = 100
 
 
 @pytest.fixture
@@ -144,12 +144,12 @@ def played(frames: Path, speed: float) -> Iterator[dict[str, str]]:
 def test_the_live_check_works_and_its_capture_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the laboratory, and then against a venue that says again what was heard there."""
     with monkeypatch.context() as patch:
-        patch.setenv(clock.VARIABLE, f"{EPOCH_MS},{time.time()!r},120.0")
+        patch.setenv(clock.VARIABLE, f"{EPOCH_MS},{time.time()!r},240.0")
         with lab("binance", "BTC/USDT", epoch_ms=0) as binance, lab("capitalcom", "BTC/USD", epoch_ms=0) as capital:
             there = {f"PYNE_CAPITALCOM_{name}": value for name, value in LOGIN.items()}
             there |= {"PYNE_CAPITALCOM_URL": capital.http, "PYNE_CAPITALCOM_WS_URL": f"{capital.ws}/connect"}
             there |= {"PYNE_CCXT_URL": binance.http, "PYNE_CCXT_WS_URL": binance.ws}
-            said = checked(tmp_path / "live", 8, **there)
+            said = checked(tmp_path / "live", 16, **there)
     assert re.search(r"^ccxt:BINANCE:BTC/USDT@1 +\d+ .* equal$", said, re.MULTILINE), said
     assert re.search(r"^capitalcom:BTCUSD@1 +\d+ .* equal$", said, re.MULTILINE), said
     assert "NOT" not in said
