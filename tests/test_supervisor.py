@@ -217,8 +217,9 @@ async def test_it_ends_when_all_that_is_left_waits_for_a_failed_one(
     assert [view.phase for view in supervisor.views()] == ["failed", "stopped"]
 
 
-async def test_stopping_is_quick_in_order_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_stopping_is_quick_in_order_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Producers last; neither a suspended process nor an endless loop is in the way."""
+    monkeypatch.setattr("pynelive.bus.supervisor.STOP_S", 30)  # each has its 3 s even on a busy machine
     path = written(tmp_path, source="patient", one="patient", frozen="patient", runaway="runaway")
     async with running(path) as (supervisor, task):
         processes = [psutil.Process(view.pid) for view in supervisor.views()]
