@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -114,10 +115,11 @@ def is_alive(run: RunDir, announcement: Announcement) -> bool:
     return announcement.remote or is_held(run.actors / f"{announcement.name}.lock")
 
 
-def publishers(run: RunDir) -> dict[str, Announcement]:
-    """All that have announced themselves, by name; one that was killed stays until it is back."""
+def publishers(run: RunDir, names: Collection[str] | None = None) -> dict[str, Announcement]:
+    """All, or those of the names, that have announced themselves; one that was killed stays until it is back."""
     found = {}
-    for path in sorted(run.actors.glob("*.json")):
+    paths = run.actors.glob("*.json") if names is None else (run.actors / f"{name}.json" for name in names)
+    for path in sorted(paths):
         try:
             found[path.stem] = msgspec.json.decode(path.read_bytes(), type=Announcement)
         except (OSError, msgspec.MsgspecError):

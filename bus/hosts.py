@@ -103,9 +103,10 @@ def doors_elsewhere(topology: Topology, host: str) -> dict[str, Door]:
 
 
 def wiring(topology: Topology, spec: ActorSpec) -> Any:
-    """What the actor has of [hosts]: it must be started again when that changes."""
+    """What the actor has of [hosts], and whom a runner reads: it must be started again when that changes."""
     host = topology.hosts.get(spec.host)
-    return host and host.key, door_of(topology, spec)
+    sources = topology.sources(spec) if topology.role(spec) == "runner" else None
+    return host and host.key, door_of(topology, spec), sources
 
 
 # --- what can be wrong ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from .cursor import Cursor
 from .discovery import Announcement, publishers, require_up
@@ -64,6 +64,7 @@ class Subscriber:
     :param older: takes bars that are older than the journal, if ``begin`` asked for them; ``deliver`` by default
     :param consumer: the name under which the topology declares this consumer; then ``ack`` means something
     :param name: what the publishers call it who is not declared; the name of the program by default
+    :param sources: whom to follow; by default everybody is asked for what it publishes
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Subscriber:
         consumer: str = "",
         older: Deliver | None = None,
         name: str = "",
+        sources: Collection[str] | None = None,
     ) -> None:
         self.links: dict[str, Link] = {}
         self.deliver = deliver
         self.older = older or deliver
         self.begin = begin
         self._run = run
+        self._sources = sources
         self._exact = frozenset(pattern for pattern in patterns if "*" not in pattern and "?" not in pattern)
         self._patterns = tuple(pattern for pattern in patterns if pattern not in self._exact)
         self.prefixes = tuple(p[:-1] for p in self._patterns if p.find("*") == len(p) - 1 and "?" not in p)
@@ -224,7 +227,7 @@ class Subscriber:
         if changed == self._looked and abs(time.time_ns() - changed) > _FILE_TIME_NS:
             return
         self._looked = changed
-        for name, announcement in publishers(self._run).items():
+        for name, announcement in publishers(self._run, self._sources).items():
             try:
                 self._follow(name, announcement)
             except Fault as fault:

@@ -182,6 +182,11 @@ class Topology(Struct, frozen=True):
         wanted = patterns(spec)
         return [stream for stream in self.streams if _wanted(stream, wanted)]
 
+    def sources(self, spec: ActorSpec) -> list[str]:
+        """The names of the actors that own what the actor reads."""
+        wanted = set(self.consumed(spec))
+        return [other.name for other in self.actors if wanted.intersection(self.published(other))]
+
     def consumers(self, stream: str) -> list[str]:
         """The names of the declared actors that read the stream."""
         return [spec.name for spec in self.actors if _wanted(stream, patterns(spec))]
