@@ -27,8 +27,9 @@ import psutil
 
 from .errors import Fault, Hopeless
 from .handover import topology_of
+from .limits import Limits
 from .status import Status
-from .topology import Topology
+from .topology import RunnerSpec, Topology
 
 
 class Role(Protocol):
@@ -146,6 +147,7 @@ class _Life:
         self.stop = asyncio.Event()
         self.loop: Future[asyncio.AbstractEventLoop] = Future()
         self.interrupts = 0
+        self.limits: Limits | None = None
         self.crash: asyncio.Future[None]
 
     def guard(self, play: Callable[[], None]) -> int:
@@ -170,6 +172,8 @@ class _Life:
         spec = topology.actor(self.name)
         self.status.role = topology.role(spec)
         self.report.say(self.status)
+        if isinstance(spec, RunnerSpec):
+            self.limits = Limits(spec.limits)
         module, _, attribute = roles[self.status.role].partition(":")
         role: Role = getattr(import_module(module), attribute)(topology, spec)
         if supervised:
@@ -213,6 +217,8 @@ class _Life:
     async def pulse(self, role: Role) -> None:
         """Say how the role is: often until it runs, so that readiness shows at once, then twice a second."""
         while True:
+            if self.limits:
+                self.limits.rewind()
             self.note(role)
             self.report.say(self.status)
             self.beat()

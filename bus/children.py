@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from io import FileIO
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from .handover import topology_line
+from .limits import OVERDUE
 from .logs import LogFile
+from .process import Fork, Process
 from .status import Status
 from .topology import ActorSpec, Role, Topology
 
@@ -39,8 +37,6 @@ HOPELESS = 2
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 10.0
 
-_LINE_LIMIT = 2**20
-
 
 class View(Struct):
     """One actor in `pynelive ps`."""
@@ -56,103 +52,6 @@ class View(Struct):
     journal_mb: float = 0.0
 
 
-class Process:
-    """One process of an actor, from its start to its exit code."""
-
-    def __init__(
-        self,
-        process: asyncio.subprocess.Process,
-        commands: asyncio.WriteTransport,
-        readers: asyncio.Future[tuple[None, None]],
-    ) -> None:
-        self._process = process
-        self._commands = commands
-        self._readers = readers
-        self.pid = process.pid
-
-    @classmethod
-    async def start(
-        cls, path: Path, name: str, entry: Sequence[str], heard: Callable[[str], None], log: LogFile
-    ) -> Process:
-        """Launch it in a session of its own, so that Ctrl-C reaches only the supervisor."""
-        commands_in, commands_out = os.pipe()
-        status_in, status_out = os.pipe()
-        output_in, output_out = os.pipe()
-        argv = [*entry, "run", name, str(path), "--supervised", str(status_out)]
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=commands_in,
-            stdout=output_out,
-            stderr=output_out,
-            pass_fds=(status_out,),
-            start_new_session=True,
-            env=_environment(),
-        )
-        for theirs in (commands_in, status_out, output_out):
-            os.close(theirs)
-        loop = asyncio.get_running_loop()
-        commands, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, FileIO(commands_out, "wb"))
-        readers = asyncio.gather(_read(status_in, heard), _read(output_in, log.write))
-        return cls(process, commands, readers)
-
-    def hand_over(self, topology: Topology) -> None:
-        """Say what to run; before any command."""
-        self._commands.write(topology_line(topology))
-
-    def command(self, text: str) -> None:
-        """Send one line of command."""
-        self._commands.write(f"{text}\n".encode())
-
-    def stop(self) -> None:
-        """Ask for an end in order, also a process that is suspended."""
-        self.command("stop")
-        self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        """End the process and all that it has started."""
-        self._signal(signal.SIGKILL)
-
-    def _signal(self, number: signal.Signals) -> None:
-        send = os.kill if number == signal.SIGTERM else os.killpg
-        try:
-            send(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended already (macOS refuses to signal what is not reaped yet)
-
-    async def exited(self) -> int:
-        """Its exit code, negative for a signal, once all it said is read; what it left behind is killed."""
-        code = await self._process.wait()
-        self.kill()
-        await self._readers
-        if not self._commands.is_closing():
-            self._commands.abort()
-        return code
-
-
-def _environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYNE_SAVE_SCRIPT_TOML": "0", "PYTHONUNBUFFERED": "1"}
-
-
-async def _read(descriptor: int, take: Callable[[str], None]) -> None:
-    """Hand over line by line what comes out of a pipe, until its end."""
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    transport, _ = await loop.connect_read_pipe(lambda: protocol, FileIO(descriptor, "rb"))
-    rest = b""
-    while chunk := await reader.read(2**16):
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > _LINE_LIMIT:
-            lines, rest = [*lines, rest], b""
-        for line in lines:
-            take(line.decode(errors="replace"))
-    if rest:
-        take(rest.decode(errors="replace"))
-    transport.close()
-
-
 class Child:
     """One actor of the topology, whatever process plays it just now."""
 
@@ -163,7 +62,9 @@ class Child:
         log: LogFile,
         say: Callable[[str], None],
         entry: Sequence[str] = ENTRY,
+        fork: Fork | None = None,
     ) -> None:
+        """:param fork: how its process is forked, if it is; else it is started by ``entry``"""
         self.spec, self.name, self.role = spec, spec.name, topology.role(spec)
         self.topology = topology
         self.log = log
@@ -171,7 +72,7 @@ class Child:
         self.phase: Phase = "starting"
         self.restarts = 0
         self.why = ""
-        self._say, self._entry = say, entry
+        self._say, self._entry, self._fork = say, entry, fork
         self._process: Process | None = None
         self._stopping = False
         self._crashes: list[float] = []
@@ -255,7 +156,7 @@ class Child:
                 code = await self._live(forgotten)
             except OSError as error:
                 return self._fail(f"it cannot be started: {error}")
-            if self._stopping or code == 0:
+            if self._stopping or (code == 0 and self._said_so()):
                 self.phase = "stopped" if self._stopping else "done"
                 return None
             delay = self._delay_after(code)
@@ -263,14 +164,16 @@ class Child:
                 return None
             self.phase = "restarting"
             words = "" if code in KILLED else f": {self._last_words()}"
-            self._say(f"{self.name} {_ended(code)}, again in {delay:.1f} s{words}")
+            self._say(f"{self.name} {self._ended(code)}, again in {delay:.1f} s{words}")
             await asyncio.sleep(delay)
             self.restarts += 1
 
     async def _live(self, forgotten: Iterable[str]) -> int:
         self.phase, self.status, self._ready = "starting", None, None
         self._since = time.monotonic()
-        process = await Process.start(self.topology.path, self.name, self._entry, self._hear, self.log)
+        process = await Process.start(
+            self.topology.path, self.name, self._entry, self._hear, self.log, self._fork
+        )
         process.hand_over(self.topology)  # what it is by now, and at once open for commands: none is missed
         self._process = process
         for consumer in forgotten:
@@ -310,12 +213,15 @@ class Child:
             self._crashes.clear()
         if not killed:
             self._crashes = [*(crash for crash in self._crashes if now - crash < WINDOW_S), now]
-        if code == HOPELESS:
+        if code == -OVERDUE:
+            self._fail("its script did not come back from one update within limits.cpu_s: an endless loop?")
+            return None
+        if code == HOPELESS and self._said_so():
             self._fail(self._last_words())
             return None
         if len(self._crashes) >= CRASHES:
             tries = f"for the {CRASHES}th time within {WINDOW_S:.0f} s"
-            self._fail(f"it {_ended(code)} {tries}: {self._last_words()}")
+            self._fail(f"it {self._ended(code)} {tries}: {self._last_words()}")
             return None
         self._streak += 1
         return min(LAST_DELAY_S, FIRST_DELAY_S * 2.0 ** (self._streak - 1)) * random.uniform(0.8, 1.2)
@@ -324,10 +230,15 @@ class Child:
         self.phase, self.why = "failed", why
         self._say(f"{self.name} has failed for good: {why} (pynelive logs {self.name})")
 
+    def _said_so(self) -> bool:
+        """Whether its last word was that it ends."""
+        return self.status is not None and self.status.state in ("done", "failed")
+
+    def _ended(self, code: int) -> str:
+        if code < 0:
+            return f"was killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}{'' if self._said_so() else ' and without a last word (os._exit?)'}"
+
     def _last_words(self) -> str:
         said = self.status.said if self.status and self.status.state == "failed" else ""
         return said or self.log.last or "it said nothing"
-
-
-def _ended(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

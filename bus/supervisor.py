@@ -27,6 +27,7 @@ from .rundir import BusCard, RunDir, take_lock
 from .security import check_key
 from .summary import summarize
 from .topology import ActorSpec, Topology
+from .warm import WarmParent
 
 TICK_S = 0.2
 GRACE_S = 3.0
@@ -66,6 +67,7 @@ class Supervisor:
         check_key(topology, self._host)
         self._only = {self._here(topology.actor(name)).name for name in only}
         self._children: dict[str, Child] = {}
+        self._warm = WarmParent(topology.path, entry, self._say)
         self._forgotten: set[str] = set()
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
@@ -93,6 +95,7 @@ class Supervisor:
                 self.summary = list(summarize(self.views()))
                 self._ended.set()
         finally:
+            await self._warm.close()
             self.run_dir.card.unlink(missing_ok=True)
             self._log.close()
             os.close(lock)
@@ -144,7 +147,8 @@ class Supervisor:
     def _start(self, specs: Iterable[ActorSpec]) -> None:
         for spec in specs:
             log = LogFile(self.run_dir.logs, spec.name)
-            self._children[spec.name] = Child(self.topology, spec, log, self._say, self._entry)
+            fork = self._warm.fork if self._warm.forks(spec) else None
+            self._children[spec.name] = Child(self.topology, spec, log, self._say, self._entry, fork)
         here = {spec.name for spec in self.topology.actors if spec.host == self._host}
         self._forgotten.update(here - set(self._children))
         for spec in specs:

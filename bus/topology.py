@@ -87,6 +87,15 @@ class InstanceSpec(Struct, frozen=True, forbid_unknown_fields=True):
     inputs: dict[str, Any] = field(default_factory=dict)
 
 
+class LimitsSpec(Struct, frozen=True, forbid_unknown_fields=True):
+    """``limits = {…}`` of a runner: what its script may take (``bus/limits.py``)."""
+
+    memory_mb: Annotated[float, Meta(ge=128)] = 2048
+    cpu_s: _Positive = 60
+    files: Annotated[int, Meta(ge=64)] = 1024
+    processes: _Count = 0
+
+
 class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """``[[runner]]``: a script on a stream, as ``run:<name>``; or on several, as ``run:<name>/<instance>``."""
 
@@ -107,6 +116,7 @@ class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     data: tuple[str, ...] = ()
     on_outage: Literal["ignore", "hold", "exits-only", "stop"] = "ignore"
     remember: bool = True
+    limits: LimitsSpec = LimitsSpec()
     host: str = ""
 
 

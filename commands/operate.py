@@ -22,6 +22,7 @@ from ..bus.logs import Line, LogReader
 from ..bus.rundir import RunDir, find_run_dir, is_held, take_lock
 from ..bus.supervisor import Supervisor, already_up
 from ..bus.topology import Topology
+from ..bus.warm import serve
 from .app import host_option, topology_argument
 from .names import actors
 from .table import print_views, screen
@@ -122,8 +123,11 @@ def _last_line(run_dir: RunDir) -> str:
 @click.argument("name", shell_complete=actors)
 @topology_argument
 @click.option("--supervised", type=int, hidden=True)
-def run(name: str, topology: Path, supervised: int | None) -> int:
+@click.option("--warm", type=int, hidden=True)
+def run(name: str, topology: Path, supervised: int | None, warm: int | None) -> int:
     """Run the actor NAME in the foreground: exactly what `up` launches."""
+    if warm is not None:
+        name, supervised = serve(name.strip(), warm)
     if supervised is not None:
         return run_actor(receive_topology(), name, supervised)
     checked = load(topology)

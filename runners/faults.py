@@ -19,6 +19,8 @@ def text_of(error: BaseException) -> str:
     """The error's class and what it says."""
     if isinstance(error, SystemExit):
         return "it called sys.exit(), which a live script must not"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than limits.memory_mb"
     said = error.msg if isinstance(error, SyntaxError) else error
     return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from ..bus.messages import Bar, Instrument, Message
 from ..bus.topology import RunnerSpec
+from . import pynecore
 from .contract import Allowed, Runner
 from .script import Outputs, Script
 
@@ -21,6 +22,10 @@ class PyneRunner(Runner):
             script, instrument, inputs=spec.inputs, trade_history=spec.trade_history, updates=spec.updates,
             output=output,
         )  # fmt: skip
+
+    @classmethod
+    def warm(cls) -> None:
+        pynecore.warm()
 
     @property
     def describes(self) -> tuple[str, Literal["indicator", "strategy"]]:

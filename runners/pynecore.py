@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,6 +75,12 @@ class Listener(Protocol):
 
     def on_fill(self, order: Any) -> None:
         """It has done so."""
+
+
+def warm() -> None:
+    """Import what nearly every script imports."""
+    for module in ("pynecore.core.viz", "pynecore.lib.strategy", "pynecore.lib.ta"):
+        import_module(module)
 
 
 class LiveRunner(ScriptRunner):  # type: ignore[misc]

@@ -38,12 +38,13 @@ from ..bus.messages import (
     is_forming,
 )
 from ..bus.publisher import Publisher
-from ..bus.topology import RunnerSpec, Topology
+from ..bus.topology import LimitsSpec, RunnerSpec, Topology
 from ..bus.wire import Start, decode
 from .contract import Allowed, Runner
 from .seal import Fingerprint
 
 log = logging.getLogger("pynelive")
+_PYNECORE = version("pynesys-pynecore")
 _SLICE_S = 0.02
 _MOST_SAID = 10_000
 _ALLOWED: Final[dict[str, Allowed]] = {"ignore": "all", "hold": "none", "exits-only": "exits", "stop": "none"}
@@ -91,8 +92,8 @@ class Seat:
     def _identity(self) -> str:
         """What a run depends on; another one is another run."""
         digest = sha256(self._script.read_bytes())
-        spec = msgspec.structs.replace(self.spec, output="", host="")
-        digest.update(msgspec.json.encode([spec, version("pynesys-pynecore")]))
+        spec = msgspec.structs.replace(self.spec, output="", host="", limits=LimitsSpec())
+        digest.update(msgspec.json.encode([spec, _PYNECORE]))
         return digest.hexdigest()[:16]
 
     # --- where to begin -------------------------------------------------------------------------------------

@@ -19,7 +19,16 @@ import msgspec
 import pynelive
 import pytest
 from pynelive.bus.hosts import HostSpec
-from pynelive.bus.topology import BusSpec, InstanceSpec, JournalSpec, ProducerSpec, QualitySpec, RunnerSpec, SinkSpec
+from pynelive.bus.topology import (
+    BusSpec,
+    InstanceSpec,
+    JournalSpec,
+    LimitsSpec,
+    ProducerSpec,
+    QualitySpec,
+    RunnerSpec,
+    SinkSpec,
+)
 from pynelive.commands import app
 from pynelive.producers.table import PROVIDERS, find_provider
 from pynelive.sinks.table import SINKS, find_sink
@@ -30,6 +39,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 TABLES = {
     "[bus]": BusSpec, "[[producer]]": ProducerSpec, "[[sink]]": SinkSpec, "[[runner]]": RunnerSpec,
     "[hosts.NAME]": HostSpec, "journal = { … }": JournalSpec, "quality = { … }": QualitySpec,
+    "limits = { … }": LimitsSpec,
     "[runner.instances]": InstanceSpec,
 }  # fmt: skip
 PRODUCER = """
