@@ -229,8 +229,8 @@ class World(Bench):
     def visited(self, at_most: int = 0) -> None:
         """Wait until no more than so many groups of visitors are there."""
         wait_for(lambda: [v.poll() for v in self._visits].count(None) <= at_most, "the visitors have left", 300)
-        failed = [str(n) for n, visit in enumerate(self._visits) if visit.poll()]
-        assert not failed, f"visitors have failed: {', '.join(failed)} in {self.folder / 'visits'}"
+        failed = [n for n, visit in enumerate(self._visits) if visit.poll()]
+        assert not failed, "\n".join((self.folder / "visits" / f"{n}.log").read_text() for n in failed)
 
     def mend(self) -> None:
         """What a person does who finds that an actor was given up; until all of them go on."""
