@@ -36,6 +36,7 @@ COMMANDS = {
     "quarantine": ("quarantine:quarantine", "Show the bars that were rejected, and why."),
     "symbols": ("symbols:symbols", "List the symbols of a provider, or its venues."),
     "download": ("download:download", "Download the past of a stream into a file."),
+    "check-strategy": ("check_strategy:check_strategy", "Find out whether a strategy of backtesting.py looks ahead."),
     "providers": ("providers:providers", "List the providers, what they can do and how they are set."),
     "new-provider": ("new_provider:new_provider", "Write a provider that works, and its test, to begin with."),
     "completion": ("completion:completion", "Print the completion script of a shell."),

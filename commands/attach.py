@@ -209,7 +209,7 @@ def exec_script(
     asyncio.run(_found(run, (stream,)))
     name = f"exec-{script.stem}-{os.getpid()}"
     spec = RunnerSpec(
-        name, str(script.absolute()), stream, history=history, inputs=dict(map(_input, inputs)),
+        name, str(script.absolute()), stream, history=history, inputs=dict(map(named_value, inputs)),
         output=str(output.absolute()) if output else "",
     )  # fmt: skip
     line = json_line if as_json else PlainLines()
@@ -222,10 +222,14 @@ def exec_script(
     return run_role(role)
 
 
-def _input(text: str) -> tuple[str, Any]:
+def named_value(text: str) -> tuple[str, Any]:
+    """Split NAME=VALUE; VALUE is JSON or a word.
+
+    :raises Fault: it has no =
+    """
     name, equals, value = text.partition("=")
     if not equals:
-        raise Fault(f"--input {text}: write NAME=VALUE")
+        raise Fault(f"{text}: write NAME=VALUE")
     try:
         return name, json.loads(value)
     except ValueError:

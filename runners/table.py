@@ -7,6 +7,7 @@ from typing import Final
 RUNNERS: Final = {
     "pyne": "pynelive.runners.pyne:PyneRunner",
     "python": "pynelive.runners.python:PythonRunner",
+    "backtesting": "pynelive.runners.backtesting_py.runner:BacktestingRunner",
 }
 
 GROUP: Final = "pynelive.runners"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pynelive
 import pytest
+from topologies import Bench
 
 ROOT = Path(pynelive.__file__).parent
 MAY_IMPORT = {
@@ -22,6 +25,8 @@ MAY_IMPORT = {
     "commands": {"bus", "producers", "sinks", "runners", "commands"},
 }
 ONLY = {
+    "backtesting": ("runners/backtesting_py/library.py",),
+    "pandas": ("runners/backtesting_py/",),
     "zmq": ("bus/sockets.py",),
     "tomllib": ("bus/topology.py", "bus/syminfo.py", "producers/keys.py"),
     "pynecore": ("bus/ohlcv.py", "bus/syminfo.py", "runners/", "producers/pyne/", "plugin/"),
@@ -66,6 +71,58 @@ def test_zmq_can_be_imported_behind_pynecore() -> None:
     modules = [".".join(("pynelive", *path.relative_to(ROOT).with_suffix("").parts)) for path in edges]
     for first, then in (("pynecore", "pynelive.bus.sockets"), *((module, "zmq") for module in modules)):
         subprocess.run([sys.executable, "-c", f"import {first}, {then}"], check=True)
+
+
+BLOCKED = """
+import sys
+from importlib import import_module
+from pkgutil import walk_packages
+sys.modules["backtesting"] = None
+import pynelive
+names = [module.name for module in walk_packages(pynelive.__path__, "pynelive.")]
+for name in names:
+    if name.startswith(FOLDERS) and "backtesting_py" not in name:
+        import_module(name)
+"""
+WITH_BOTH = """
+[[producer]]
+name = "demo"
+provider = "demo"
+streams = ["BTC/USDT@1"]
+options = { speed = 0, bars = 200 }
+
+[[runner]]
+name = "pine"
+script = "EXAMPLES/rsi.py"
+stream = "demo:BTC/USDT@1"
+
+[[runner]]
+name = "other"
+type = "backtesting"
+script = "EXAMPLES/backtesting/sma_cross.py"
+stream = "demo:BTC/USDT@1"
+"""
+
+
+def test_without_backtesting_all_else_runs(tmp_path: Path) -> None:
+    """Nothing outside of its own folder needs the library; who asks for it is told how to get it."""
+    folders = tuple(f"pynelive.{folder}" for folder in MAY_IMPORT)
+    subprocess.run([sys.executable, "-c", BLOCKED.replace("FOLDERS", repr(folders))], check=True)
+    (tmp_path / "backtesting.py").write_text("raise ModuleNotFoundError('it is blocked', name='backtesting')\n")
+    bench = Bench(tmp_path / "bench", WITH_BOTH)
+    ended = bench.up(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    assert ended.code == 1, ended.output
+    assert re.search(r"pine +done +700 bars", ended.output), ended.output
+    assert re.search(r"other .*pip install 'pynelive\[backtesting\]'", ended.output), ended.output
+
+
+def test_each_file_with_the_library_names_its_licence() -> None:
+    """What is under another licence than the rest says so, file by file."""
+    files = [path for path in FILES if "backtesting_py" in path.parts]
+    lacking = [path.name for path in files if "SPDX-License-Identifier: AGPL-3.0-or-later" not in path.read_text()]
+    assert files
+    assert lacking == []
+    assert "AGPL-3.0-or-later" in (ROOT / "runners" / "backtesting_py" / "LICENSE").read_text()
 
 
 def test_the_walls_are_watched() -> None:
