@@ -15,10 +15,10 @@ from pynelive.bus.messages import Bar
 
 TITLE = "Strategies of backtesting.py"
 ABOUT = """
-A process with one strategy and so many bars of history, then 200 live bars: the median time from a bar to the decision,
-with `init()` in it. Of `examples/backtesting`: `sma_cross.py` has two averages, `pullback.py` five indicators of pandas,
-stops that trail, limits and cancellations. The reference runs a backtest of all bars for each new one. *The aim* is 1 ms
-for the averages on 1,000 bars, 4 ms otherwise.
+A process with one strategy and so many bars of history, then 200 live bars: the median time from a bar to the
+decision, with `init()` in it. Of `examples/backtesting`: `sma_cross.py` has two averages, `pullback.py` five indicators
+of pandas, stops that trail, limits and cancellations. The reference runs a backtest of all bars for each new one. *The
+aim* is 1 ms for the averages on 1,000 bars, 4 ms otherwise.
 """
 CASES = {"sma-1k": ("sma_cross.py", 1_000, 1.0), "sma-10k": ("sma_cross.py", 10_000, 4.0),
          "pullback-1k": ("pullback.py", 1_000, 4.0), "pullback-10k": ("pullback.py", 10_000, 4.0)}  # fmt: skip

@@ -309,6 +309,26 @@ def test_a_refused_order_is_said_and_no_money_is_the_end(tmp_path: Path) -> None
     assert (last.action, last.equity, last.reason) == ("hold", 0.0, "halted: the money is gone")
 
 
+def test_in_an_outage_only_what_is_allowed_is_ordered(tmp_path: Path) -> None:
+    """Exits alone, or nothing at all: then stops stay where they were, and nothing is cancelled."""
+    (tmp_path / "scripted.py").write_text(SCRIPTED)
+    plan = ("self.buy(size=5, sl=50); self.buy(size=1, limit=60)", "", "self.trades[0].sl = 70; self.buy(size=2)",
+            "self.orders[-1].cancel(); self.trades[0].sl = 80; self.position.close()",
+            "self.position.close(); self.buy(size=3)")  # fmt: skip
+    runner = started(tmp_path / "scripted.py", [], inputs={"plan": plan})
+    signals: list[Signal] = []
+    for number, bar in enumerate(FLAT[:10]):
+        runner.allow({5: "exits", 6: "none", 7: "exits"}.get(number, "all"))
+        signals += [m for m in runner.push(bar) if isinstance(m, Signal)]
+    moved, nothing, closed = signals[5:8]
+    assert [(order.op, order.stop) for order in moved.orders] == [("replace", 70.0)]
+    assert (nothing.orders, nothing.action, nothing.target) == ((), "hold", 5.0)
+    assert [(order.side, order.closes) for order in closed.orders] == [("sell", f"{signals[3].time_ms}:0")]
+    assert [signal.reason for signal in (moved, nothing, closed)] == [
+        f"{count} withheld: the stream is out" for count in (1, 2, 1)]
+    assert signals[8].position == 0.0
+
+
 def test_what_is_open_at_the_end(tmp_path: Path) -> None:
     """A position stays, unless it is to be closed; closing twice says nothing."""
     kept, flat = (scripted(tmp_path, ["self.buy(size=3)"], on_stop=how) for how in ("keep", "flatten"))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, field
 
+from ..contract import Allowed
 from . import series
 from .data import GrowData, LazyIndex
 from .library import Broker, Indicator, Order, OutOfMoney, Strategy, Trade, warmup
@@ -40,6 +41,7 @@ class Step(Struct):
     equity: float = 0.0
     position: float = 0.0
     placed: list[Order] = field(default_factory=list)
+    withheld: int = 0
     cancelled: list[Order] = field(default_factory=list)
 
 
@@ -74,6 +76,7 @@ class Engine:
         self._index = LazyIndex(self.data)
         self.broker = Shadow(self.data, settings)
         self.halted = False
+        self.allowed: Allowed = "all"
         self._kind = kind
         self._inputs = dict(inputs)
         self._lookback = settings.lookback
@@ -191,12 +194,25 @@ class Engine:
             step.opened = without([*broker.trades, *step.closed], trades)
             step.equity, step.position = broker.equity, broker.position.size
             if not self.halted:
-                orders = list(broker.orders)
-                strategy.next()
-                step.decided = True
-                step.cancelled = without(orders, broker.orders)
-                step.placed = without(broker.orders, orders)
+                self._ask(strategy, step)
         return step
+
+    def _ask(self, strategy: Strategy, step: Step) -> None:
+        """Let the strategy decide, and take back what is not allowed: entries, or all that it did."""
+        broker = self.broker
+        orders, exits = list(broker.orders), [(trade, trade._sl_order, trade._tp_order) for trade in broker.trades]
+        strategy.next()
+        wanted = without(broker.orders, orders)
+        if self.allowed == "none":
+            broker.orders[:] = orders
+            for trade, stop, target in exits:
+                trade._replace(sl_order=stop, tp_order=target)
+        elif self.allowed == "exits":
+            broker.orders[:] = [order for order in broker.orders if order.parent_trade or order in orders]
+        step.decided = True
+        step.cancelled = without(orders, broker.orders)
+        step.placed = without(broker.orders, orders)
+        step.withheld = len(wanted) - len(step.placed)
 
 
 def _is_ready(strategy: Strategy, bars: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from ...bus.errors import Hopeless
 from ...bus.plugins import nearest
+from ..faults import line_of, text_of
 from .library import Strategy
 
 
@@ -86,18 +86,4 @@ def faults(path: Path, what: str, when: str = "") -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         cause = error.__cause__ or error  # the library says only that an indicator has failed
-        raise Hopeless(f"the strategy {path} {what}{_line(cause, path)}{when}: {_text(cause)}") from error
-
-
-def _line(error: BaseException, path: Path) -> str:
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if Path(frame.f_code.co_filename) == path]
-    if isinstance(error, SyntaxError) and error.lineno:
-        lines.append(error.lineno)
-    return f" at line {lines[-1]}" if lines else ""
-
-
-def _text(error: BaseException) -> str:
-    if isinstance(error, SystemExit):
-        return "it called sys.exit(), which a live strategy must not"
-    said = error.msg if isinstance(error, SyntaxError) else error
-    return " ".join(f"{type(error).__name__}: {said}".split()).removesuffix(":")
+        raise Hopeless(f"the strategy {path} {what}{line_of(cause, path)}{when}: {text_of(cause)}") from error

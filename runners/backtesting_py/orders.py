@@ -118,6 +118,8 @@ class Reporter:
             reason = "halted: the money is gone"
         elif not step.decided:
             reason = "warming up"
+        elif step.withheld:
+            reason = f"{step.withheld} withheld: the stream is out"
         held = float(self._engine.broker.position.size)
         return Signal(
             step.time_ms, action, held, self._equity(), reason, float(self._engine.data.Close[-1]),

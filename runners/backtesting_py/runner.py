@@ -14,7 +14,7 @@ from ...bus.errors import Hopeless, TopologyError
 from ...bus.messages import Bar, Instrument, Log, Message, Plot
 from ...bus.plugins import configure
 from ...bus.topology import RunnerSpec
-from ..contract import Runner
+from ..contract import Allowed, Runner
 from .engine import Engine
 from .library import BROKER
 from .loading import faults, load
@@ -59,6 +59,9 @@ class BacktestingRunner(Runner):
     @property
     def wants_forming(self) -> bool:
         return False
+
+    def allow(self, orders: Allowed) -> None:
+        self._engine.allowed = orders
 
     def push(self, bar: Bar) -> list[Message]:
         """A bar of history is only kept; on a live one the broker fills, and then the strategy decides."""
