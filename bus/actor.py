@@ -25,7 +25,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 import psutil
 
-from .errors import Fault, Hopeless
+from .errors import Again, Fault, Hopeless
 from .handover import topology_of
 from .limits import Limits
 from .status import Status
@@ -72,7 +72,7 @@ ORPHAN_S = 5.0
 def run_actor(
     topology: Topology, name: str, status_fd: int | None = None, roles: Mapping[str, str] = ROLES
 ) -> int:
-    """Play the actor in this process to its end; the exit code: 0 done or stopped, 1 failed, 2 hopeless.
+    """Play the actor in this process to its end; the exit code: 0 done or stopped, 1 failed, 2 hopeless, 3 again.
 
     With ``status_fd`` the process is a supervisor's child. Must be called from the main thread.
     """
@@ -161,6 +161,8 @@ class _Life:
             return self.over("done")
         except Hopeless as error:
             return self.over("failed", str(error), code=2)
+        except Again as error:
+            return self.over("failed", str(error), code=3)
         except Fault as error:
             return self.over("failed", str(error), code=1)
         except Exception as error:  # noqa: BLE001 - the one outermost edge: whatever it was, say it and exit

@@ -34,6 +34,8 @@ CRASHES, WINDOW_S = 5, 60.0
 """So many crashes inside the window, none after ``HEALTHY_S`` of health, and the actor is given up."""
 HOPELESS = 2
 """The exit code of what no restart could mend."""
+AGAIN = 3
+"""The exit code of what wants to be started anew, at once."""
 KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 FIRST_DELAY_S, LAST_DELAY_S = 0.1, 10.0
 
@@ -204,6 +206,8 @@ class Child:
 
         Being killed from outside is no crash of the actor's: it delays the next start, and never gives it up.
         """
+        if code == AGAIN and self._said_so():
+            return 0.0
         now = time.monotonic()
         healthy = self._ready is not None and now - self._ready >= HEALTHY_S
         killed = code in KILLED

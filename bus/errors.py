@@ -13,6 +13,10 @@ class Hopeless(Fault):
     """Nothing that a restart could mend: the actor exits with 2 and is not started again."""
 
 
+class Again(Fault):
+    """Nothing is wrong, and the actor wants to be started anew: it exits with 3, and its supervisor does so at once."""
+
+
 class TopologyError(Hopeless):
     """All faults of a topology or of an actor's options at once; the command exits with 2."""
 

@@ -93,7 +93,8 @@ class Instrument(Struct, frozen=True, array_like=True, tag="instrument"):
 class Run(Struct, frozen=True, array_like=True, tag="run"):
     """The first message of a script's stream: what runs, on what, and the shape of its plots.
 
-    ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live.
+    ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live; ``instrument``
+    is what its bars are of.
     """
 
     script: str
@@ -104,6 +105,7 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     inputs: dict[str, Any] = field(default_factory=dict)
     first_ms: int = 0
     warmup: int = 0
+    instrument: Instrument | None = None
 
 
 class Executed(Struct, frozen=True, array_like=True, tag="executed"):
@@ -132,8 +134,8 @@ class Told(Struct, frozen=True, array_like=True, tag="told"):
 
 
 class Seal(Struct, frozen=True, array_like=True, tag="seal"):
-    """The fingerprint of all that a run has said up to here: SHA-256 over its messages in MessagePack, one after
-    the other, without ``Run``, ``Executed``, ``Told``, ``State``, ``End`` and other seals.
+    """The fingerprint of all that a run has said up to here: SHA-256 over its messages, each as a record of its
+    own, one after the other, without ``Run``, ``Executed``, ``Told``, ``State``, ``End`` and other seals.
     """
 
     time_ms: int

@@ -116,6 +116,7 @@ class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
     data: tuple[str, ...] = ()
     on_outage: Literal["ignore", "hold", "exits-only", "stop"] = "ignore"
     remember: bool = True
+    watch: bool = False
     limits: LimitsSpec = LimitsSpec()
     host: str = ""
 

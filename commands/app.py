@@ -32,6 +32,7 @@ COMMANDS = {
     "record": ("attach:record", "Attach a recorder to a running bus."),
     "exec": ("attach:exec_script", "Attach a script to a running bus."),
     "journal": ("journal:journal", "Show, export and clean what the publishers have kept."),
+    "verify": ("verify:verify", "Replay a run and compare it, or a recording, with what was published."),
     "merge": ("merge:merge", "Merge recordings of one stream."),
     "quarantine": ("quarantine:quarantine", "Show the bars that were rejected, and why."),
     "symbols": ("symbols:symbols", "List the symbols of a provider, or its venues."),

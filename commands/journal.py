@@ -116,13 +116,13 @@ def export(
     from ..sinks.export import export_stream
 
     run = find_run_dir(bus)
-    with reading(run, publisher or _owner(run, stream)) as found:
+    with reading(run, publisher or owner_of(run, stream)) as found:
         click.echo(export_stream(found, stream, file, from_ms, to_ms))
         if found.damaged:
             click.echo(f"{found.damaged:,} damaged records of {found.folder} were left out", err=True)
 
 
-def _owner(run: RunDir, stream: str) -> str:
+def owner_of(run: RunDir, stream: str) -> str:
     """Whose journal holds the stream."""
     streams: dict[str, list[str]] = {}
     for name in publishers_kept(run):
@@ -146,7 +146,7 @@ def _owner(run: RunDir, stream: str) -> str:
 def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int:
     """Remove the journals of publishers that are gone from the topology, or the one of PUBLISHER, which is not up."""
     run = find_run_dir(bus)
-    topology = None if publisher and force else _topology(run)
+    topology = None if publisher and force else topology_of(run)
     asked = [publisher] if publisher else _left_behind(run, topology)
     faults = {name: why for name in asked if (why := _refusal(run, topology, name, force))}
     if publisher and faults:
@@ -166,7 +166,7 @@ def clean(publisher: str | None, yes: bool, force: bool, bus: str | None) -> int
     return 0
 
 
-def _topology(run: RunDir) -> Topology:
+def topology_of(run: RunDir) -> Topology:
     """The file that declares who belongs to this bus: the one that is meant, or the one beside a run directory."""
     path = run.topology.path if run.topology else run.root.parent.parent / "topology.toml"
     if path.is_file():

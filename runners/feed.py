@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ..bus import failpoints
 from ..bus.cursor import Cursor
-from ..bus.errors import Fault, Hopeless
+from ..bus.errors import Again, Fault, Hopeless
 from ..bus.hosts import door_of
 from ..bus.journal import Journal
 from ..bus.messages import End, Message, State
@@ -28,12 +28,15 @@ from ..bus.wire import Start
 from .contract import Runner
 from .seat import Seat, in_turn, start
 from .table import GROUP, RUNNERS
+from .watch import changed
 
 log = logging.getLogger("pynelive")
 _SLICE_S = 0.02
 _FULL = 50_000
 _EMPTY = 10_000
 _AT_ONCE = 4
+_PATIENCE_S = 5.0
+"""How long declared consumers are given to get the end of a run that another one follows."""
 
 
 class RunnerFeed:
@@ -104,10 +107,12 @@ class RunnerFeed:
         self._subscriber.open()
         stopped = asyncio.create_task(stop.wait())
         failed = asyncio.create_task(_both(self._publisher.failed(), self._subscriber.failed()))
-        for task in (stopped, failed):
+        renewed = asyncio.create_task(self._renewed())
+        ends = (stopped, failed, renewed)
+        for task in ends:
             task.add_done_callback(lambda _: self._wake.set())
         try:
-            while not (stopped.done() or failed.done() or self._ended):
+            while not (self._ended or any(task.done() for task in ends)):
                 await self._wake.wait()
                 self._wake.clear()
                 await self._work(stopped)
@@ -115,21 +120,42 @@ class RunnerFeed:
                 failed.result()
             if self._ended:
                 await self._finish(stopped)
+            elif renewed.done():
+                await self._begin_anew(stopped)
         finally:
-            stopped.cancel()
-            failed.cancel()
-            self._cursors = tuple(self._subscriber.cursors)
-            await self._subscriber.close()
-            if not self._fault:
-                for seat in self._all:
-                    seat.close()
-            await self._publisher.close(forget=self._attached)
+            for task in ends:
+                task.cancel()
+            await self._close()
+
+    async def _close(self) -> None:
+        self._cursors = tuple(self._subscriber.cursors)
+        await self._subscriber.close()
+        if not self._fault:
+            for seat in self._all:
+                seat.close()
+        await self._publisher.close(forget=self._attached)
 
     async def _finish(self, stopped: asyncio.Task[bool]) -> None:
         self._state = "draining"
         ending = asyncio.create_task(_both(self._subscriber.finish(), self._publisher.drained()))
         await asyncio.wait([ending, stopped], return_when=asyncio.FIRST_COMPLETED)
         ending.cancel()
+
+    async def _renewed(self) -> None:
+        await (changed(self._topology.base / self._spec.script, self._spec.name) if self._spec.watch else _for_ever())
+
+    async def _begin_anew(self, stopped: asyncio.Task[bool]) -> None:
+        """Say that the run is over, let the declared consumers have it, and be started as what the file is now.
+
+        :raises Again: always
+        """
+        said = f"{self._spec.script} has changed: a new run begins"
+        for seat in self._all:
+            seat.say_down(said)
+        drained = asyncio.create_task(self._publisher.drained())
+        await asyncio.wait([drained, stopped], timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        drained.cancel()
+        raise Again(said)
 
     # --- where to begin -------------------------------------------------------------------------------------
 
@@ -249,6 +275,10 @@ class RunnerFeed:
     @property
     def _now(self) -> ActorState:
         return "running" if self._state == "warming" and any(seat.live for seat in self._all) else self._state
+
+
+async def _for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
 async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:

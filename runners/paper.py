@@ -47,7 +47,7 @@ class Book:
     @property
     def position(self) -> float:
         """What is held; negative is short."""
-        return sum(lot.size for lot in self.lots)
+        return sum((lot.size for lot in self.lots), 0.0)
 
     @property
     def average_price(self) -> float | None:
@@ -140,7 +140,7 @@ class Book:
         return size * (price - lot.price) * self._point
 
     def _open_profit(self, price: float) -> float:
-        return sum(self._gain(lot, lot.size, price) for lot in self.lots)
+        return sum((self._gain(lot, lot.size, price) for lot in self.lots), 0.0)
 
 
 def _sound(order: Order) -> Order:

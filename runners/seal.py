@@ -5,14 +5,17 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import get_args
 
-from msgspec.msgpack import Encoder
-
 from ..bus.messages import End, Executed, Message, Said, Seal
+from ..bus.wire import decode, encode
 
-_encode = Encoder().encode
 _SAID = get_args(Said)
 EVERY_BARS = 100
 """Closed bars from one seal to the next."""
+
+
+def canonical(message: Message) -> bytes:
+    """A message as it stands in a record of its own, and as who reads it would write it: 0 and 0.0 are the same."""
+    return encode(decode(encode((message,))))
 
 
 class Fingerprint:
@@ -29,7 +32,7 @@ class Fingerprint:
                 self._bars += 1
                 self._time_ms = message.bar.time_ms
         elif isinstance(message, _SAID):
-            self._digest.update(_encode(message))
+            self._digest.update(canonical(message))
             self._messages += 1
 
     def sealed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:

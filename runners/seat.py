@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -38,18 +35,15 @@ from ..bus.messages import (
     is_forming,
 )
 from ..bus.publisher import Publisher
-from ..bus.topology import LimitsSpec, RunnerSpec, Topology
+from ..bus.topology import RunnerSpec, Topology
 from ..bus.wire import Start, decode
-from .contract import Allowed, Runner
+from .contract import Runner
+from .player import Player, identity
 from .seal import Fingerprint
 
 log = logging.getLogger("pynelive")
-_PYNECORE = version("pynesys-pynecore")
 _SLICE_S = 0.02
 _MOST_SAID = 10_000
-_ALLOWED: Final[dict[str, Allowed]] = {"ignore": "all", "hold": "none", "exits-only": "exits", "stop": "none"}
-"""What a strategy may still do while its stream is out."""
-
 Item = tuple[Cursor, Message, int, bool]
 """What a stream says, the seq behind it, and whether it is older than the source's journal."""
 
@@ -69,7 +63,7 @@ class Seat:
     ) -> None:  # fmt: skip
         self.spec = spec
         self.stream = f"run:{spec.name}"
-        self.live = self.ended = False
+        self.ended = False
         self.bars = self.last_ms = 0
         self.places: dict[str, tuple[int, int]] = {}
         """By stream the epoch and the seq up to which it was executed."""
@@ -81,20 +75,17 @@ class Seat:
         self._tell = say
         self._script = topology.base / spec.script
         self._updates = f"exec:{spec.name}"
-        self._runner: Runner | None = None
+        self._player: Player | None = None
         self._warm = self._live_from = 0
         self._published = ""
         self._early: list[Item] = []
-        self._out = False
         self._sealed = Fingerprint()
-        self._fingerprint = self._identity()
+        self._identity = identity(spec, self._script)
 
-    def _identity(self) -> str:
-        """What a run depends on; another one is another run."""
-        digest = sha256(self._script.read_bytes())
-        spec = msgspec.structs.replace(self.spec, output="", host="", limits=LimitsSpec())
-        digest.update(msgspec.json.encode([spec, _PYNECORE]))
-        return digest.hexdigest()[:16]
+    @property
+    def live(self) -> bool:
+        """Whether the warm-up is over."""
+        return self._player is not None and self._player.live
 
     # --- where to begin -------------------------------------------------------------------------------------
 
@@ -106,7 +97,7 @@ class Seat:
         if track.bars and not self.spec.remember:
             return "other"
         opening = decode(track.opening)[0] if track.opening else None
-        if not isinstance(opening, Run) or opening.fingerprint != self._fingerprint:
+        if not isinstance(opening, Run) or opening.fingerprint != self._identity:
             return "other"
         return "bars" if track.bars else "run"
 
@@ -121,8 +112,9 @@ class Seat:
         if self.spec.fallback and runner.describes[1] == "strategy":
             raise Hopeless(f"runner '{self.spec.name}': a strategy may not trade on the bars of a stand-in: "
                            "remove fallback = true")
-        await self._replay_own_journal(runner)
-        self._runner = runner
+        player = Player(self.spec, runner)
+        await self._replay_own_journal(player)
+        self._player, self._instrument = player, instrument
         self._live_from = cursor.head
 
     def catch_up(self) -> None:
@@ -148,26 +140,23 @@ class Seat:
             raise Hopeless(f"{output} cannot be made ({why.strerror}): correct 'output'") from None
         return output
 
-    async def _replay_own_journal(self, runner: Runner) -> None:
+    async def _replay_own_journal(self, player: Player) -> None:
         """Push every update of this run again; what the script says to them was published before."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _SLICE_S
         for _, record in self._publisher.journal.in_order((self.stream, self._updates)):
             for message in decode(record.payload):
-                self._repeat(runner, message)
+                self._repeat(player, message)
             if loop.time() > until:
                 await asyncio.sleep(0)
                 until = loop.time() + _SLICE_S
 
-    def _repeat(self, runner: Runner, message: Message) -> None:
+    def _repeat(self, player: Player, message: Message) -> None:
+        player.repeat(message)
         if type(message) is Executed:
-            self._push(runner, message)
+            self._count(message)
+        if isinstance(message, Executed | Told):
             self._note_place(message)
-        elif type(message) is Told:
-            self._tell_runner(runner, message)
-            self._note_place(message)
-        elif type(message) is State:
-            self._go_live(runner)
         self._sealed.add(message)
 
     def _note_place(self, message: Executed | Told) -> None:
@@ -176,12 +165,12 @@ class Seat:
 
     def say_run(self) -> None:
         """Say what runs, once a run."""
-        assert self._runner is not None
+        assert self._player is not None
         if self._publisher.heads().get(self.stream, 0) == 0:
-            title, kind = self._runner.describes
+            title, kind = self._player.runner.describes
             run = Run(
-                self.spec.script, self.spec.stream, self._fingerprint, title, kind, self.spec.inputs,
-                warmup=self.spec.history,
+                self.spec.script, self.spec.stream, self._identity, title, kind, self.spec.inputs,
+                warmup=self.spec.history, instrument=self._instrument,
             )  # fmt: skip
             self._publisher.publish(self.stream, run)
 
@@ -189,19 +178,19 @@ class Seat:
 
     def execute(self, cursor: Cursor, message: Message, next_seq: int, older: bool) -> None:
         """Execute what a stream says, and publish what the script says to it."""
-        if self._runner is None:
+        if self._player is None:
             self._early.append((cursor, message, next_seq, older))
         elif self.ended or self._was_executed(cursor, message, next_seq):
             pass
         elif cursor.stream != self.spec.stream:
             for word in message.told if isinstance(message, Executed) else (message,):
-                self._execute_word(self._runner, cursor, word, next_seq)
+                self._execute_word(self._player, cursor, word, next_seq)
         elif isinstance(message, Bar | Executed):
-            self._execute_bar(self._runner, cursor, message, next_seq, older)
+            self._execute_bar(self._player, cursor, message, next_seq, older)
         elif type(message) is End:
-            self._end(self._runner, message.reason)
+            self._end(self._player, message.reason)
         else:
-            self._execute_word(self._runner, cursor, message, next_seq)
+            self._execute_word(self._player, cursor, message, next_seq)
 
     def _was_executed(self, cursor: Cursor, message: Message, next_seq: int) -> bool:
         """Whether another seat of the process wanted this again, or another stream of this one."""
@@ -209,18 +198,19 @@ class Seat:
         return epoch == cursor.epoch and 0 < next_seq <= seq and not is_forming(message)
 
     def _execute_bar(
-        self, runner: Runner, cursor: Cursor, message: Bar | Executed, next_seq: int, older: bool
+        self, player: Player, cursor: Cursor, message: Bar | Executed, next_seq: int, older: bool
     ) -> None:
         bar, told = (message, ()) if isinstance(message, Bar) else (message.bar, message.told)
         if not self._is_new(cursor, bar):
             return
-        history = not self.live and (older or self._still_warming(message, next_seq))
-        if not bar.closed and (history or not runner.wants_forming):
+        history = not player.live and (older or self._still_warming(message, next_seq))
+        if not bar.closed and (history or not player.runner.wants_forming):
             return
-        if not (history or self.live):
-            self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *self._go_live(runner))
+        if not (history or player.live):
+            self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *player.go_live())
         executed = Executed(bar, cursor.epoch, next_seq, history, told)
-        said = self._push(runner, executed)
+        self._count(executed)
+        said = player.push(executed)
         if failpoints.ACTIVE:
             failpoints.hit("runner.between-execution-and-journal")
         if bar.closed:
@@ -253,23 +243,15 @@ class Seat:
         self._publish(self.stream, executed, *said)
         self._note(said)
 
-    def _execute_word(self, runner: Runner, cursor: Cursor, message: Message, next_seq: int) -> None:
+    def _execute_word(self, player: Player, cursor: Cursor, message: Message, next_seq: int) -> None:
         """Tell the script what is no bar of its stream, if that is anything to it."""
-        heard = self.spec.on_outage != "ignore" or type(runner).tell is not Runner.tell
-        if not (next_seq and heard and isinstance(message, Bar | State | Said)):
+        if not (next_seq and player.hears and isinstance(message, Bar | State | Said)):
             return
         told = Told(cursor.stream, message, cursor.epoch, next_seq)
-        self._say(told, self._tell_runner(runner, told))
-        if self._out and self.spec.on_outage == "stop" and next_seq >= cursor.head:
+        self._say(told, player.tell(told))
+        if player.out and self.spec.on_outage == "stop" and next_seq >= cursor.head:
             log.warning("%s: %s is out, and on_outage is stop: the run ends", self.spec.name, cursor.stream)
-            self._end(runner, f"{cursor.stream} is out")
-
-    def _tell_runner(self, runner: Runner, told: Told) -> list[Message]:
-        if type(told.message) is State and told.stream == self.spec.stream:
-            state = told.message.state
-            self._out = state in ("stale", "down") or (self._out and state == "healing")
-            runner.allow(_ALLOWED[self.spec.on_outage] if self._out else "all")
-        return runner.tell(told.stream, told.message)
+            self._end(player, f"{cursor.stream} is out")
 
     def _publish(self, stream: str, *messages: Message) -> None:
         """Publish; the journal keeps the order of execution over both streams: a restart reads it so."""
@@ -288,17 +270,11 @@ class Seat:
             return message.history
         return message.origin == "replay" and self._warm < self.spec.history
 
-    def _push(self, runner: Runner, executed: Executed) -> list[Message]:
+    def _count(self, executed: Executed) -> None:
         if executed.bar.closed:
             self._warm += executed.history
             self.bars += 1
             self.last_ms = executed.bar.time_ms
-        said = [word for message in executed.told for word in runner.tell(self.spec.stream, message)]
-        return said + runner.push(executed.bar) if said else runner.push(executed.bar)
-
-    def _go_live(self, runner: Runner) -> list[Message]:
-        self.live = True
-        return runner.go_live()
 
     def _note(self, said: list[Message]) -> None:
         """Keep the last thing that a person wants to see."""
@@ -312,10 +288,15 @@ class Seat:
             elif type(message) is Signal and message.action != "hold":
                 self.said = f"{message.action}, now {message.position:g}"
 
+    def say_down(self, why: str) -> None:
+        """The run goes no further."""
+        if self._player:
+            self._publish(self.stream, State("down", self.last_ms, why))
+
     # --- the end --------------------------------------------------------------------------------------------
 
-    def _end(self, runner: Runner, reason: str) -> None:
-        said = runner.close()
+    def _end(self, player: Player, reason: str) -> None:
+        said = player.runner.close()
         out = self._publisher.outs.get(self.stream)
         if out is None or not out.ended:
             self._publish(self.stream, *said, End(reason))
@@ -323,8 +304,8 @@ class Seat:
 
     def close(self) -> None:
         """Complete the script's files."""
-        if self._runner:
-            self._runner.close()
+        if self._player:
+            self._player.runner.close()
 
 
 def start(seats: Sequence[Seat], cursor: Cursor) -> Start:
