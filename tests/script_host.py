@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 from pynelive.bus.errors import Fault
-from pynelive.bus.messages import Bar, Instrument
+from pynelive.bus.messages import Bar, Instrument, Span
 from pynelive.bus.ohlcv import to_syminfo
 from pynelive.runners.pyne import messages
 from pynelive.runners.script import Outputs, Script
@@ -54,7 +54,7 @@ def run_host(job: Job, output: Path) -> Result:
 
 
 def _load(job: Job, output: Path) -> Script:
-    instrument = Instrument(**job["instrument"])
+    instrument = _instrument(job)
     return Script(
         Path(job["script"]), instrument, inputs=job.get("inputs", {}), updates=job.get("updates", "auto"),
         trade_history=job.get("trade_history", False), warmup=job.get("warmup"), output=output,
@@ -96,7 +96,7 @@ def run_command(job: Job, output: Path) -> Result:
     """The script through the ``pyne`` command, on a recording of the bars."""
     from pynecore.core.ohlcv import OHLCVWriter
 
-    syminfo = to_syminfo(Instrument(**job["instrument"]))
+    syminfo = to_syminfo(_instrument(job))
     work = output / "work"
     for folder in ("data", "scripts", "output", "config"):
         (work / folder).mkdir(parents=True)
@@ -122,7 +122,7 @@ def run_oracle(job: Job, output: Path) -> Result:
     forming: list[Any] = []
     runner = ScriptRunner(
         Path(job["script"]), _feed(job, LIVE_TRANSITION if live else None, forming),
-        to_syminfo(Instrument(**job["instrument"])), live=live, inputs=job.get("inputs", {}),
+        to_syminfo(_instrument(job)), live=live, inputs=job.get("inputs", {}),
         plot_path=output / "plot.csv", strat_path=output / "strategy.csv", trade_path=output / "trades.csv",
         lossless_prices=True, lossless_volume=True, viz_path=output / "viz.ndjson", viz_journal=True,
     )
@@ -166,6 +166,13 @@ def _book(runner: Any) -> list[Any]:
         held, runner.script.initial_capital, runner.equity_curve or None, runner.first_price, runner.last_price
     ).to_dict()
     return [held.size, _plain(held.avg_price), held.equity, held.openprofit, held.netprofit, trades, figures]
+
+
+def _instrument(job: Job) -> Instrument:
+    spans = ("opening_hours", "session_starts", "session_ends")
+    fields = {name: tuple(Span(*span) for span in value) if name in spans else value
+              for name, value in job["instrument"].items()}  # fmt: skip
+    return Instrument(**fields)
 
 
 def _bars(job: Job) -> list[Bar]:

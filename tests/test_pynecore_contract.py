@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from pynecore import lib
-from pynecore.core import live_runner, script, script_runner, security_process
+from pynecore.core import live_runner, script, script_runner, security_process, viz
 from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
+from pynecore.core.strategy_stats import StrategyStatistics
 from pynecore.lib import barstate, strategy
 from pynecore.lib import log as log_module
 from pynecore.types.color import Color
@@ -52,6 +54,7 @@ def test_state_of_the_library(name: str, kind: type, breaks: str) -> None:
         ("lib._plot_data.clear()", "titles are numbered anew"),
         ("yield candle, lib._plot_data, position.new_closed_trades", "fills lose their bar"),
         ("except GeneratorExit", "a run that is dropped does not close its files"),
+        ("barstate.islastconfirmedhistory = (next_item is LIVE_TRANSITION)", "what history has drawn is never said"),
     ],
 )
 def test_what_run_iter_does(fragment: str, breaks: str) -> None:
@@ -81,17 +84,45 @@ def test_runner_takes_what_it_is_given() -> None:
     )
 
 
-def test_position_and_trades() -> None:
-    """A strategy's position and its closed trades have the fields of Signal and Fill."""
-    position = set(dir(strategy.SimPosition))
-    names = set(inspect.getsource(strategy.SimPosition).replace("self.", " ").replace(":", " ").split())
-    assert {"size", "equity", "new_closed_trades"} <= position | names, "signals and fills cannot be told"
+def test_live_loop_has_the_steps_that_are_replaced() -> None:
+    """Behind the body and before the output the live loop settles, there alone; it fills nothing at the close."""
+    live = SOURCE[SOURCE.index("# ── Bar close ──") :]
+    body, settle = live.index("settle_immediate_closes()"), live.index("self._process_deferred_margin_call(position)")
+    assert body < settle < live.index("_write_bar_output(candle)"), "LiveRunner fills at the close at another place"
+    assert "process_orders_at_close" not in live, "PyneCore fills at the close itself: LiveRunner does it twice"
+    assert "self._log_sim_fills(position)" in live, "fills are narrated again"
+    history = SOURCE[: SOURCE.index("# --- Live mode: transition and intra-bar loop ---")]
+    assert history.rindex("_process_deferred_margin_call") < history.rindex("process_orders_at_close()")
+
+
+def test_position_orders_and_trades() -> None:
+    """A strategy's position, its orders and its trades have the fields of Signal, Account, Order and Fill."""
+    position = {"size", "avg_price", "openprofit", "new_closed_trades", "open_trades", "closed_trades_count",
+                "entry_orders", "exit_orders", "market_orders", "_fill_counter"}  # fmt: skip
+    assert position <= set(strategy.SimPosition.__slots__), "signals and accounts cannot be told"
+    assert {"equity", "netprofit", "fill_order"} <= set(dir(strategy.SimPosition)), "accounts cannot be told"
     for order in (strategy.entry, strategy.order):
         assert "if position.risk_halt_trading:\n        return" in inspect.getsource(order), "exits-only has no effect"
     for order in (strategy.entry, strategy.order, strategy.exit, strategy.close, strategy.cancel):
         assert "lib._strategy_suppressed:\n        return" in inspect.getsource(order), "hold has no effect"
-    trade = {"entry_id", "exit_id", "size", "entry_time", "entry_price", "exit_time", "exit_price", "profit"}
+    trade = {"entry_id", "exit_id", "size", "entry_time", "entry_price", "exit_time", "exit_price", "profit",
+             "entry_comment", "exit_comment", "commission", "max_runup", "max_drawdown"}  # fmt: skip
     assert trade <= set(strategy.Trade.__slots__), "fills lack a field"
+    order = {"order_id", "exit_id", "order_type", "size", "limit", "stop", "stop_limit", "trail_price", "trail_offset",
+             "profit_ticks", "loss_ticks", "trail_points_ticks", "ticks_resolved", "is_market_order", "consumed",
+             "skip_flip", "oca_name", "comment"}  # fmt: skip
+    assert order <= set(strategy.Order.__slots__), "orders lack a field"
+    assert strategy._order_type_close != strategy._order_type_entry, "exits are taken for entries"
+
+
+def test_statistics_and_looks() -> None:
+    """The figures have their names, and what is drawn can be had at any time."""
+    names = StrategyStatistics().to_dict()
+    assert {"Sharpe Ratio", "Sortino Ratio", "Net Profit"} <= names.keys(), "dear figures are made at each trade"
+    assert pynecore.drawings() == {}, "an empty chart is not told from a full one"
+    assert pynecore.changed_metas(0)[1] == [], "plots are not described"
+    assert viz._encode_color_channel((Color("#11223344"), None)) == ["#11223344", None], "colours have another form"
+    assert {"equity_curve", "first_price", "last_price"} <= set(ScriptRunner.__slots__), "figures cannot be made"
 
 
 def test_functions_are_replaced_in_their_modules() -> None:
@@ -131,6 +162,7 @@ def test_values_become_plain() -> None:
 def test_private_names_stand_in_one_file() -> None:
     """No other file of the package touches PyneCore's private side."""
     runners = Path(inspect.getfile(pynecore)).parent
+    private = re.compile(r"\b(lib|viz|strategy|position|order|trade|_runner|runner)\._[a-z]")
     for path in sorted(runners.glob("*.py")):
-        if path.name != "pynecore.py":
-            assert "lib._" not in path.read_text(), f"{path.name} leans on a private name"
+        if path.name not in ("pynecore.py", "seat.py", "feed.py"):  # the last two know no PyneCore
+            assert not private.search(path.read_text()), f"{path.name} leans on a private name"
