@@ -78,11 +78,13 @@ def _of_a_script(message: Message, fields: dict[str, object]) -> tuple[Iterable[
         cells = {name: f"{len(value)} cells" for name, value in message.fields.items() if name == "cells"}
         return (message.op, message.kind, str(message.id)), {**message.fields, **cells}
     if isinstance(message, Signal):
-        return (message.action,), {**fields, "action": "", "orders": _orders(message.orders)}
+        phase = message.phase if message.phase != "live" else ""
+        return (message.action,), {**fields, "action": "", "phase": phase, "orders": _orders(message.orders)}
     if isinstance(message, Account):
         figures = len(message.statistics) and f"{len(message.statistics)} figures"
         trades = "; ".join(f"{each.entry_id} {each.size:g} at {each.entry_price:.10g}" for each in message.open_trades)
-        shown = {"open_trades": trades, "orders": _orders(message.orders), "statistics": figures or ""}
+        orders = _orders(message.orders).replace("place ", "")
+        shown = {"open_trades": trades, "orders": orders, "statistics": figures or ""}
         return (), {**fields, **shown}
     return (), fields
 
@@ -95,10 +97,10 @@ def _order(order: Order) -> str:
     if order.op == "cancel":
         return f"cancel {order.id}"
     prices = {"limit": order.limit, "stop": order.stop, "trail": order.trail_offset}
-    where = [f"{name} {price:.10g}" for name, price in prices.items() if price is not None]
+    where = [f"{name} {price:.10g}" for name, price in prices.items() if price is not None] or [order.kind]
     size = f"{order.size:.10g}" if order.size_of == "units" else f"{order.size:.4%} of what is available"
-    what = f"{order.op} {order.id}: {order.side} {size} {order.kind}"
-    return " ".join([what, *where, *(["closing", order.closes] if order.closes else [])])
+    closes = ["closing", order.closes] if order.closes else []
+    return " ".join([f"{order.op} {order.id}:", order.side, size, *where, *closes])
 
 
 def _marks(bar: Bar) -> str:

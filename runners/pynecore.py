@@ -1,4 +1,4 @@
-"""PyneCore from the inside: the one file that leans on its private names.
+"""PyneCore from the inside: with its loop (`loop.py`) the one file that leans on its private names.
 
 PyneCore 6.11 runs a script for a command line: it pulls bars, prints alerts and keeps its state in module
 attributes. What a host needs beyond its public surface is gathered here, each name pinned by
@@ -32,7 +32,7 @@ import pynecore.lib.log  # noqa: F401 - both are had from sys.modules below
 from pynecore import lib
 from pynecore.core import viz
 from pynecore.core.format_args import check_format_args
-from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
+from pynecore.core.script_runner import LIVE_TRANSITION
 from pynecore.core.strategy_stats import calculate_strategy_statistics
 from pynecore.core.syminfo import SymInfo
 from pynecore.lib import barstate, strategy, string
@@ -40,7 +40,9 @@ from pynecore.types import script_type
 from pynecore.types.color import Color
 from pynecore.types.ohlcv import OHLCV
 
-__all__ = ["LIVE_TRANSITION", "OHLCV", "ScriptRunner"]
+from .loop import LiveRunner
+
+__all__ = ["LIVE_TRANSITION", "OHLCV", "LiveRunner"]
 
 # `pynecore.lib.alert` the attribute is callable and may be the function: the module is had by its name.
 _alert: Any = sys.modules["pynecore.lib.alert"]
@@ -83,24 +85,9 @@ def warm() -> None:
         import_module(module)
 
 
-class LiveRunner(ScriptRunner):  # type: ignore[misc]
-    """PyneCore's loop, with two of its steps as a host wants them."""
-
-    __slots__ = ()
-
-    def _process_deferred_margin_call(self, position: Any) -> None:
-        """Make ``process_orders_on_close`` true live too: PyneCore has that step on history only, behind this one."""
-        super()._process_deferred_margin_call(position)
-        if barstate.isrealtime and self.script.process_orders_on_close:
-            position.process_orders_at_close()
-
-    def _log_sim_fills(self, position: Any) -> None:
-        """PyneCore narrates each fill in a line; here they are messages."""
-
-
 def load(
     path: Path, syminfo: SymInfo, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
-) -> ScriptRunner:
+) -> LiveRunner:
     """Import and transform the script; whatever it raises passes through.
 
     The output files are those of ``pyne run``; nothing is opened before the first bar.
@@ -118,12 +105,12 @@ def load(
     )
 
 
-def is_strategy(runner: ScriptRunner) -> bool:
+def is_strategy(runner: LiveRunner) -> bool:
     """Whether the script is a strategy; anything else that can be loaded here is an indicator."""
     return bool(runner.script.script_type == script_type.strategy)
 
 
-def unfit(runner: ScriptRunner) -> str | None:
+def unfit(runner: LiveRunner) -> str | None:
     """Why PyneCore cannot run this script live, found before its first bar."""
     if runner.script.script_type == script_type.library:
         return "is a library, which only other scripts can run"
@@ -132,7 +119,7 @@ def unfit(runner: ScriptRunner) -> str | None:
     return None
 
 
-def wrong_inputs(runner: ScriptRunner, inputs: Mapping[str, Any]) -> list[str]:
+def wrong_inputs(runner: LiveRunner, inputs: Mapping[str, Any]) -> list[str]:
     """The inputs that PyneCore would take as na or beyond their bounds, each with what is wanted."""
     declared = {name.removesuffix("__global__"): data for name, data in runner.script.inputs.items()}
     return [f"'{name}' is {value!r} but {want}" for name, value in inputs.items()
@@ -248,7 +235,7 @@ def _plain(value: Any) -> PlotValue:
     return None if value is None or lib.is_na(value) else str(value)
 
 
-def position(runner: ScriptRunner) -> tuple[float, float]:
+def position(runner: LiveRunner) -> tuple[float, float]:
     """The signed size that a strategy holds and its equity, as PyneCore keeps its equity curve."""
     held = runner.script.position
     return float(held.size), float(held.equity or runner.script.initial_capital)
@@ -269,7 +256,7 @@ def mintick() -> float:
     return float(lib.syminfo.mintick)
 
 
-def statistics(runner: ScriptRunner, ratios: bool) -> dict[str, float | str | None]:
+def statistics(runner: LiveRunner, ratios: bool) -> dict[str, float | str | None]:
     """The figures of the strategy so far, by PyneCore's names.
 
     :param ratios: Sharpe's and Sortino's too, which look at every bar of the run

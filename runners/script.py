@@ -180,7 +180,7 @@ class Script:
 
     def _load(
         self, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
-    ) -> pynecore.ScriptRunner:
+    ) -> pynecore.LiveRunner:
         if not self.path.is_file():
             raise Hopeless(f"there is no script {self.path}: correct the runner's 'script'")
         syminfo = to_syminfo(self.instrument)
@@ -206,7 +206,7 @@ class Script:
 
     def _run(self, first: pynecore.OHLCV | None) -> None:
         self._runner.ohlcv_iter = self._source(first)
-        for candle, plots, *trades in self._runner.run_iter(copy_results=False):
+        for candle, plots, *trades in self._runner.run_iter(on_tick=self._runner.trade_on, copy_results=False):
             self._executed(candle, pynecore.plot_values(plots), trades[0] if trades else ())
 
     def _source(self, item: pynecore.OHLCV | None) -> Iterator[pynecore.OHLCV]:

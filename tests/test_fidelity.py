@@ -84,7 +84,6 @@ def main():
 MODES = {
     "plain": "",
     "fills": "calc_on_order_fills=True",
-    "ticks": "calc_on_every_tick=True",
     "both": "calc_on_every_tick=True, calc_on_order_fills=True, pyramiding=3",
     "history": "calc_on_every_history_tick=True",
 }
@@ -162,3 +161,55 @@ def test_orders_on_close_are_filled_at_the_close(run: Run, tmp_path: Path) -> No
     assert oracle["trades"] != backtest["trades"], "PyneCore does it itself now: LiveRunner need not"
     closes = {bar[0]: bar[4] for bar in bars}
     assert all(trade[5] == pytest.approx(closes[trade[0]]) for trade in host["trades"] if trade[2] == "up")
+
+
+# In and out at once, whenever an update says so: each order is filled from the next price on.
+TICKS = '''"""@pyne"""
+from pynecore.lib import barstate, close, open, plot, script, strategy
+
+@script.strategy("Ticks", calc_on_every_tick=True, initial_capital=5_000_000)
+def main():
+    if strategy.position_size == 0 and close > open:
+        strategy.entry("up", strategy.long, 1)
+    elif strategy.position_size > 0 and close < open:
+        strategy.close("up")
+    plot(strategy.position_size, "held")
+'''
+
+
+@pytest.mark.parametrize("source", [daily_bars, crypto_bars])
+def test_orders_of_a_tick_are_filled_at_its_price(run: Run, tmp_path: Path, source: Any) -> None:
+    """Not at the bar's open, which was over; and the script sees its position on the next update."""
+    updates, transition = with_forming(source(120), 40)
+    instrument = {} if source is daily_bars else {"instrument": CRYPTO}
+    (host,) = run(make_job(write_script(tmp_path, TICKS), updates, transition, **instrument))
+    held, order, before, entered, trades, seen = 0.0, 0, updates[transition - 1], [], [], []
+    for update in updates[transition:]:
+        time_ms, opened, _, _, price = update[:5]
+        if order:
+            filled = before[4] if before[0] == time_ms else opened
+            held += order
+            if order > 0:
+                entered = [time_ms, filled]
+            else:
+                trades.append([entered[0], time_ms, entered[1], filled])
+        order = 1 if held == 0 and price > opened else -1 if held > 0 and price < opened else 0
+        before = update
+        seen.append(held)
+    said = sorted([*host["forming"], *host["plots"][40:]], key=lambda plot: plot[0])
+    assert [values["held"] for _, values in said] == seen
+    assert [[t[0], t[1], pytest.approx(t[5]), pytest.approx(t[6])] for t in host["trades"]] == trades
+    assert len(trades) > 20
+
+
+def test_a_stop_within_the_bar_is_filled_where_it_stood(run: Run, tmp_path: Path) -> None:
+    """Extremes between two updates count; prices from before the order do not."""
+    exit_first = "    strategy.exit('out', 'up', stop=99, limit=104)\n    if strategy.position_size == 0"
+    text = TICKS.replace("    if strategy.position_size == 0", exit_first).replace("close < open", "close < 0")
+    script = write_script(tmp_path, text)
+    shapes = [(100, 100, 100, 100), (100, 100, 98, 98), (100, 102, 98, 101), (100, 102, 98, 100), (100, 105, 98, 101)]
+    bars = [[60_000 * number, *([100.0] * 4), 1.0] for number in range(3)]
+    live = [[180_000, *map(float, shape), 1.0, False] for shape in shapes] + [[180_000, 100.0, 105.0, 98.0, 101.0, 1.0]]
+    (host,) = run(make_job(script, bars + live, 3, instrument=CRYPTO | {"timeframe": "1"}))
+    assert [trade[3:7] for trade in host["trades"]] == [["out", 1.0, 101.0, 104.0]], host["fault"]
+    assert [values["held"] for _, values in host["forming"]] == [0.0, 0.0, 0.0, 1.0, 0.0]

@@ -91,6 +91,10 @@ def test_live_loop_has_the_steps_that_are_replaced() -> None:
     assert body < settle < live.index("_write_bar_output(candle)"), "LiveRunner fills at the close at another place"
     assert "process_orders_at_close" not in live, "PyneCore fills at the close itself: LiveRunner does it twice"
     assert "self._log_sim_fills(position)" in live, "fills are narrated again"
+    assert "self._process_orders_magnified(position, sub_bars_list, aggregated_candle)" in SOURCE, "ticks fill twice"
+    ticks = SOURCE[SOURCE.index("barstate.isconfirmed = bar_update.is_closed") :]
+    steps = [ticks.index(step) for step in ("_set_lib_properties(candle", "on_tick(candle)", "sub_bars = [candle]")]
+    assert steps == sorted(steps), "ticks fill at other prices"
     history = SOURCE[: SOURCE.index("# --- Live mode: transition and intra-bar loop ---")]
     assert history.rindex("_process_deferred_margin_call") < history.rindex("process_orders_at_close()")
 
@@ -164,5 +168,5 @@ def test_private_names_stand_in_one_file() -> None:
     runners = Path(inspect.getfile(pynecore)).parent
     private = re.compile(r"\b(lib|viz|strategy|position|order|trade|_runner|runner)\._[a-z]")
     for path in sorted(runners.glob("*.py")):
-        if path.name not in ("pynecore.py", "seat.py", "feed.py"):  # the last two know no PyneCore
+        if path.name not in ("pynecore.py", "loop.py", "seat.py", "feed.py"):  # the last two know no PyneCore
             assert not private.search(path.read_text()), f"{path.name} leans on a private name"

@@ -1,0 +1,72 @@
+"""PyneCore's loop over the bars, with some of its steps as a host wants them.
+
+Imported by ``pynecore.py`` alone, which prepares the process for it first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynecore import lib
+from pynecore.core.script_runner import ScriptRunner
+from pynecore.lib import barstate
+from pynecore.types import script_type
+from pynecore.types.ohlcv import OHLCV
+
+
+class LiveRunner(ScriptRunner):  # type: ignore[misc]
+    """Fills orders on the close where the script says so, and within the bar where it is calculated there.
+
+    A strategy that is calculated on every tick trades within the bar: PyneCore's loop fills all its orders when the
+    bar closes, along the whole bar, also along what was over when they were placed.
+    """
+
+    __slots__ = ("_last", "_traded")
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._last: OHLCV | None = None
+        """The update up to which orders were filled."""
+        self._traded: list[Any] = []
+        """The trades that were closed on the forming bar."""
+
+    def trade_on(self, candle: OHLCV) -> None:
+        """Before a forming update is executed: fill what its prices fill, from the last update's price on."""
+        script = self.script
+        ticks = script.script_type == script_type.strategy and script.calc_on_every_tick
+        if ticks and not script.calc_on_order_fills and not (candle.is_closed or barstate.isconfirmed) and lib._time == candle.timestamp:
+            self._fill_from_last(candle)
+
+    def _process_orders_magnified(self, position: Any, sub_bars: list[OHLCV], candle: OHLCV) -> None:
+        if self._last is None or self._last.timestamp != candle.timestamp:
+            super()._process_orders_magnified(position, sub_bars, candle)
+            return
+        self._fill_from_last(candle)
+        position.new_closed_trades[:] = self._traded
+        self._last, self._traded = None, []
+
+    def _fill_from_last(self, candle: OHLCV) -> None:
+        position, last = self.script.position, self._last
+        way = candle[1:5]
+        if last is None or last.timestamp != candle.timestamp:
+            self._traded = []
+        else:
+            position.settle_immediate_closes()
+            start, end = last.close, candle.close
+            high = candle.high if candle.high > last.high else max(start, end)
+            low = candle.low if candle.low < last.low else min(start, end)
+            way = (start, high, low, end)
+        lib.open, lib.high, lib.low, lib.close = way
+        position.process_orders()
+        lib.open, lib.high, lib.low, lib.close = candle[1:5]
+        self._last = candle
+        self._traded += position.new_closed_trades
+
+    def _process_deferred_margin_call(self, position: Any) -> None:
+        """Make ``process_orders_on_close`` true live too: PyneCore has that step on history only, behind this one."""
+        super()._process_deferred_margin_call(position)
+        if barstate.isrealtime and self.script.process_orders_on_close:
+            position.process_orders_at_close()
+
+    def _log_sim_fills(self, position: Any) -> None:
+        """PyneCore narrates each fill in a line; here they are messages."""
