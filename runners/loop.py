@@ -34,7 +34,8 @@ class LiveRunner(ScriptRunner):  # type: ignore[misc]
         """Before a forming update is executed: fill what its prices fill, from the last update's price on."""
         script = self.script
         ticks = script.script_type == script_type.strategy and script.calc_on_every_tick
-        if ticks and not script.calc_on_order_fills and not (candle.is_closed or barstate.isconfirmed) and lib._time == candle.timestamp:
+        forming = not (candle.is_closed or barstate.isconfirmed) and lib._time == candle.timestamp  # else it is dropped
+        if ticks and forming and not script.calc_on_order_fills:
             self._fill_from_last(candle)
 
     def _process_orders_magnified(self, position: Any, sub_bars: list[OHLCV], candle: OHLCV) -> None:

@@ -220,14 +220,13 @@ class Seat:
 
     def _say_forming(self, executed: Executed, said: list[Message]) -> None:
         """How a forming bar looks is latest-wins; what it has caused stands in one record with its update."""
-        caused = [message for message in said if not is_forming(message)]
-        if caused:
+        looks = [message for message in said if isinstance(message, Plot) and not message.closed]
+        if caused := [message for message in said if message not in looks]:
             self._say(executed, caused)
         elif self.spec.remember:
             self._publish(self._updates, executed)
-        for message in said:
-            if type(message) is Plot:
-                self._publisher.forming(self.stream, message)
+        for look in looks:
+            self._publisher.forming(self.stream, look)
 
     def _is_new(self, cursor: Cursor, bar: Bar) -> bool:
         if bar.origin == "fallback" and not self.spec.fallback:
