@@ -149,7 +149,7 @@ def keep_trade_history() -> None:
     lib._strategy_suppressed = False
 
 
-def let_order(runner: ScriptRunner, allowed: str, halted: bool) -> bool:
+def let_order(runner: LiveRunner, allowed: str, halted: bool) -> bool:
     """What a live strategy may order in its body: ``all``, ``exits`` or ``none``. Orders that wait are filled as ever.
 
     ``none`` is PyneCore's own switch for history, ``exits`` that of its risk rules, which are not looked at meanwhile.
