@@ -23,11 +23,11 @@ from pynelive.bus.topology import load
 
 TITLE = "Density"
 ABOUT = """
-An indicator (RSI and two plots) on 500 bars of history and then live, 20 at a time, each in a process of its own. *Ready* is
-when the last of them has executed its history: ours from `pynelive apply` of 20 more runners to a bus that is up, PyneCore's
-from the start of 20 more `pyne run --live`, whose provider is its own `replay`: bars in a file, no network. *Memory* is PSS, in
-which a page that several share counts for each by its part; ours has the warm parent's in it. *A hundred* runners get
-a bar a second; counted is all but the producer.
+An indicator (RSI and two plots) on 500 bars of history and then live, 20 at a time, each in a process of its own.
+*Ready* is when the last has executed its history: ours from `pynelive apply` of 20 more runners to a bus that is
+up, PyneCore's from the start of 20 more `pyne run --live` with its own provider `replay`: bars in a file, no
+network. *Memory* is PSS, in which a page that several share counts for each by its part; ours has the warm parent's in
+it. *A hundred* runners get a bar a second; counted is all but the producer.
 """
 COUNT = 20
 HUNDRED = 100
@@ -158,8 +158,9 @@ def workdir(at: Path) -> Path:
 
 def started(work: Path, number: int) -> subprocess.Popen[bytes]:
     """`pyne run --live`, on a symbol of its own."""
+    plots = str(work / "output" / f"{number}.csv")
     command = [str(Path(sys.executable).with_name("pyne")), "-w", str(work), "run", "script.py",
-               f"replay:S{number}@1", "--live", "-f", f"-{HISTORY}", "--plot", str(work / "output" / f"{number}.csv")]  # fmt: skip
+               f"replay:S{number}@1", "--live", "-f", f"-{HISTORY}", "--plot", plots]  # fmt: skip
     quiet = {"PYNE_NO_LOGO": "1", "PYNE_NO_LIVE_SPINNER": "1", "PYNE_SAVE_SCRIPT_TOML": "0"}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | quiet
     nowhere = subprocess.DEVNULL
@@ -223,5 +224,5 @@ def measure(count: int) -> list[Row]:
         Row("P10-hundred", f"{HUNDRED} scripts on one feed, live after so long", f"{took:.1f} s"),
         Row("P10-hundred-memory", f"{HUNDRED} scripts on one feed, a runner", f"{mb / HUNDRED:.1f} MB"),
         Row("P10-hundred-cpu", f"{HUNDRED} scripts, a bar a second; the slowest is behind by", f"{cores:.2f} cores",
-            f"{behind} bars"),  # fmt: skip
-    ]
+            f"{behind} bars"),
+    ]  # fmt: skip
