@@ -32,7 +32,7 @@ from .warm import WarmParent
 TICK_S = 0.2
 GRACE_S = 3.0
 """What an actor is given to stop in order."""
-QUIET_S = 1.5
+QUIET_S = 2.5
 """What the consumers are given to get what the producers have said."""
 STOP_S = 4.8
 """In which everything has stopped: consumers first, then producers."""
