@@ -23,11 +23,11 @@ from pynelive.bus.topology import load
 
 TITLE = "Density"
 ABOUT = """
-An indicator (RSI and two plots) on 500 bars of history and then live, 20 at a time, each in a process of its own.
-*Ready* is when the last has executed its history: ours from `pynelive apply` of 20 more runners to a bus that is
-up, PyneCore's from the start of 20 more `pyne run --live` with its own provider `replay`: bars in a file, no
-network. *Memory* is PSS, in which a page that several share counts for each by its part; ours has the warm parent's in
-it. *A hundred* runners get a bar a second; counted is all but the producer.
+An indicator (RSI and its average) on 500 bars of history and then live, each in a process of its own. *Ready* is when
+the last of 20 has executed its history: ours from `pynelive apply` of 20 more runners to a bus that has one, PyneCore's
+from the start of 20 more `pyne run --live`, whose provider is its own `replay`: bars in a file, no network. *Memory* is
+PSS, in which a page that several share counts for each by its part; the warm parent's is part of ours. *A hundred* get
+a bar a second; counted is all but the producer, and the supervisor's processor time too.
 """
 COUNT = 20
 HUNDRED = 100
@@ -158,9 +158,9 @@ def workdir(at: Path) -> Path:
 
 def started(work: Path, number: int) -> subprocess.Popen[bytes]:
     """`pyne run --live`, on a symbol of its own."""
-    plots = str(work / "output" / f"{number}.csv")
     command = [str(Path(sys.executable).with_name("pyne")), "-w", str(work), "run", "script.py",
-               f"replay:S{number}@1", "--live", "-f", f"-{HISTORY}", "--plot", plots]  # fmt: skip
+               f"replay:S{number}@1", "--live", "-f", f"-{HISTORY}",
+               "--plot", str(work / "output" / f"{number}.csv")]  # fmt: skip
     quiet = {"PYNE_NO_LOGO": "1", "PYNE_NO_LIVE_SPINNER": "1", "PYNE_SAVE_SCRIPT_TOML": "0"}
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | quiet
     nowhere = subprocess.DEVNULL
@@ -218,11 +218,12 @@ def measure(count: int) -> list[Row]:
     figures = rounds(count, cases)
     soon, memory = (part(figures, at) for at in (0, 1))
     took, mb, cores, behind = hundred()
+    other = "`pyne run --live`"
     return [
-        compare("P10-ready", f"{COUNT} `pyne run --live` ready ÷ {COUNT} runners", soon, "pyne", "ours", "s", goal=10),
-        compare("P10-memory", "memory a runner ÷ `pyne run --live`", memory, "ours", "pyne", "MB", 0.4, at_most=True),
+        compare("P10-ready", f"{COUNT} more are ready ÷ {other}", soon, "ours", "pyne", "s", 0.1, at_most=True),
+        compare("P10-memory", f"memory of one of {COUNT} ÷ {other}", memory, "ours", "pyne", "MB", 0.4, at_most=True),
         Row("P10-hundred", f"{HUNDRED} scripts on one feed, live after so long", f"{took:.1f} s"),
         Row("P10-hundred-memory", f"{HUNDRED} scripts on one feed, a runner", f"{mb / HUNDRED:.1f} MB"),
-        Row("P10-hundred-cpu", f"{HUNDRED} scripts, a bar a second; the slowest is behind by", f"{cores:.2f} cores",
-            f"{behind} bars"),
-    ]  # fmt: skip
+        Row("P10-hundred-cpu", f"{HUNDRED} scripts, a bar a second", f"{cores:.2f} cores"),
+        Row("P10-hundred-lag", f"{HUNDRED} scripts, bars between the first and the last", f"{behind:g}"),
+    ]
