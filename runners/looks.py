@@ -16,7 +16,7 @@ class Looks:
     def __init__(self) -> None:
         self._revision = 0
         self._styles: Fields = {}
-        self._drawn: dict[tuple[str, int], Fields] = {}
+        self._drawn: pynecore.Drawn = {}
 
     def metas(self, time_ms: int) -> Meta | None:
         """The plots that were not described yet, or are to be drawn otherwise now."""
@@ -33,13 +33,13 @@ class Looks:
 
     def drawings(self, time_ms: int, keep: bool) -> tuple[Drawing, ...]:
         """How what is drawn differs from the last bar that was kept."""
-        drawn = pynecore.drawings()
+        drawn = pynecore.drawings(self._drawn)
         said = []
-        for key, fields in drawn.items():
+        for key, now in drawn.items():
             if (before := self._drawn.get(key)) is None:
-                said.append(Drawing(time_ms, "create", *key, _set(fields)))
-            elif before != fields:
-                said.append(Drawing(time_ms, "update", *key, _changed(before, fields)))
+                said.append(Drawing(time_ms, "create", *key, _set(now[1])))
+            elif before is not now and before[1] != now[1]:
+                said.append(Drawing(time_ms, "update", *key, _changed(before[1], now[1])))
         said += [Drawing(time_ms, "delete", *key) for key in self._drawn if key not in drawn]
         if keep:
             self._drawn = drawn

@@ -31,6 +31,7 @@ import pynecore.lib.alert
 import pynecore.lib.log  # noqa: F401 - both are had from sys.modules below
 from pynecore import lib
 from pynecore.core import viz
+from pynecore.core.drawing_snapshot import _accessors
 from pynecore.core.format_args import check_format_args
 from pynecore.core.script_runner import LIVE_TRANSITION
 from pynecore.core.strategy_stats import calculate_strategy_statistics
@@ -57,7 +58,15 @@ _INPUT_TYPES: dict[str, Any] = {
 }
 
 PlotValue = float | str | bool | None
-_DRAWN: Any = (viz._line_mod, viz._label_mod, viz._box_mod, viz._table_mod, viz._polyline_mod, viz._linefill_mod)
+Drawn = dict[tuple[str, int], tuple[object, dict[str, Any]]]
+"""By kind and id: a drawing's values in PyneCore, and its description."""
+
+_DRAWN: dict[str, Any] = {
+    "line": viz._line_mod, "label": viz._label_mod, "box": viz._box_mod, "table": viz._table_mod,
+    "polyline": viz._polyline_mod, "linefill": viz._linefill_mod,
+}  # fmt: skip
+_DEEP = ("table", "linefill")
+"""Their descriptions hold more than their own values."""
 
 
 class Listener(Protocol):
@@ -198,12 +207,17 @@ def styles() -> dict[str, Any]:
     return {name: viz._encode_color_channel(style) for name, style in lib._viz_dyn.items()}
 
 
-def drawings() -> dict[tuple[str, int], dict[str, Any]]:
-    """All that stands on the chart, by kind and id."""
-    if not any(drawn._registry for drawn in _DRAWN):
-        return {}
-    return {key: viz._scrub({name: value for name, value in fields.items() if name != "id"})
-            for key, fields in viz._all_drawings().items()}
+def drawings(known: Drawn) -> Drawn:
+    """All that stands on the chart, by kind and id; what has not changed since ``known`` is taken from there."""
+    drawn: Drawn = {}
+    for kind, module in _DRAWN.items():
+        for each in module._registry:
+            values, before = _accessors(each)[0](each), known.get((kind, each.vid))
+            if before is None or before[0] != values or kind in _DEEP:
+                fields = viz._scrub(viz.serialize_drawing(each))
+                before = values, {name: value for name, value in fields.items() if name != "id"}
+            drawn[kind, each.vid] = before
+    return drawn
 
 
 def plot_values(plots: Mapping[str, object]) -> dict[str, PlotValue]:

@@ -123,7 +123,8 @@ def test_statistics_and_looks() -> None:
     """The figures have their names, and what is drawn can be had at any time."""
     names = StrategyStatistics().to_dict()
     assert {"Sharpe Ratio", "Sortino Ratio", "Net Profit"} <= names.keys(), "dear figures are made at each trade"
-    assert pynecore.drawings() == {}, "an empty chart is not told from a full one"
+    assert pynecore.drawings({}) == {}, "an empty chart is not told from a full one"
+    assert all(hasattr(module, "_registry") for module in pynecore._DRAWN.values()), "drawings are not seen"
     assert pynecore.changed_metas(0)[1] == [], "plots are not described"
     assert viz._encode_color_channel((Color("#11223344"), None)) == ["#11223344", None], "colours have another form"
     assert {"equity_curve", "first_price", "last_price"} <= set(ScriptRunner.__slots__), "figures cannot be made"
