@@ -20,7 +20,7 @@ from chaos import leftovers, oracle
 from chaos.faults import KINDS, Missed
 from chaos.oracle import Item, Outcome, Result, compare, compare_slice
 from chaos.plan import allowed, plan
-from chaos.proofs import retention
+from chaos.proofs import retention, scripts
 from chaos.world import PYTHONPATH, Size, undisturbed, world
 
 SMALL = Size(bars=1000, rate=20)
@@ -62,6 +62,13 @@ def test_retention_overtakes_everybody(calm: Result, tmp_path: Path) -> None:
     """Who has not got what the journal keeps no longer is told so, and completed by the history of the source."""
     proof = retention(tmp_path / "world", SEED, lambda size: calm, SMALL.bars, max_mb=0.06)
     assert not proof.outcome, proof.outcome.notes
+
+
+@pytest.mark.timeout(600)
+def test_scripts_that_die_say_the_same(calm: Result, tmp_path: Path) -> None:
+    """Kill -9 of runners at random: no output is lost or doubled, files are the same, and the runs are proved."""
+    proof = scripts(tmp_path / "world", SEED, lambda size: calm, kills=5)
+    assert proof.holds, (proof.outcome.notes, proof.broken)
 
 
 def test_every_kind_is_done_here() -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import NamedTuple
 
@@ -224,7 +225,26 @@ def hosts(folder: Path, seed: int, calm: Calm, faults: int = 20) -> Proof:
     return Proof(outcome, said if len(met) == faults else f"{said}; {faults - len(met)} more faults met nothing")
 
 
-PROOFS = {"joins": joins, "stall": stall, "retention": retention, "herd": herd, "hosts": hosts}
+def scripts(folder: Path, seed: int, calm: Calm, kills: int = 100) -> Proof:
+    """Scripts are killed -9 at random instants; their listener has everything once, and a replay says the same."""
+    size, luck, busy = Size(bars=max(1000, 60 * kills), rate=40), Random(seed), 0
+    wanted = calm(size)
+    with world(folder, seed, size) as here:
+        for _ in range(kills):
+            name = luck.choice(RUNNERS)
+            pid = wait_for(lambda name=name: here.actors().get(name), f"{name} is there again")
+            pause(luck.uniform(0, 1.5))
+            busy += here.ps().get(name, {}).get("phase") == "running"
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda name=name, pid=pid: here.actors().get(name) != pid, f"{name} is dead")
+        outcome = here.judge(wanted)
+        proofs = {name: here.command("verify", f"run:{name}", "--bus", str(here.path)) for name in RUNNERS}
+    unlike = [f"verify run:{name}: {said}" for name, said in proofs.items() if "replayed: the same" not in said]
+    return Proof(outcome, f"{kills} kills, {busy} of them of a script that was live; both runs were proved", unlike)
+
+
+PROOFS = {"joins": joins, "stall": stall, "retention": retention, "herd": herd, "hosts": hosts,
+          "scripts": scripts}  # fmt: skip
 """All proofs by name; what stands behind ``calm`` says how long or how large one is."""
 
 
