@@ -73,7 +73,8 @@ class Link:
         self.epoch = 0
         """The publisher's epoch, as it said last."""
         self._heartbeat_s = 1.0
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
+        """The publisher's last heartbeat: what it had said before is here, or is known to be missing (monotonic)."""
         self._join = b""
         self._beginning: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -144,12 +145,12 @@ class Link:
     @property
     def silent(self) -> bool:
         """Whether the publisher has missed its heartbeats."""
-        return time.monotonic() - self._heard > max(_SILENT_BEATS * self._heartbeat_s, PATIENCE_S)
+        return time.monotonic() - self.heard > max(_SILENT_BEATS * self._heartbeat_s, PATIENCE_S)
 
     @property
     def left(self) -> bool:
         """Whether a publisher of another host has been silent for so long that it will not come back by itself."""
-        return self.announcement.remote and time.monotonic() - self._heard > _GONE_S
+        return self.announcement.remote and time.monotonic() - self.heard > _GONE_S
 
     @property
     def ready(self) -> bool:
@@ -236,7 +237,7 @@ class Link:
     def _on_welcome(self, welcome: Welcome) -> None:
         self.welcome = welcome
         self.acked.clear()
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
         self._heartbeat_s = welcome.heartbeat_s
         pub = welcome.pub_elsewhere if self.announcement.remote else welcome.pub
         try:
@@ -376,7 +377,7 @@ class Link:
         if frame.epoch != self.epoch:  # another run, or somebody else: the greeting tells
             self._greet_again()
             return
-        self._heard = time.monotonic()
+        self.heard = time.monotonic()
         if frame.topic == self._join:
             self._on_joined(heads)
         elif frame.topic == heartbeat_topic(self.name):

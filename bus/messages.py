@@ -94,7 +94,7 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     """The first message of a script's stream: what runs, on what, and the shape of its plots.
 
     ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live; ``instrument``
-    is what its bars are of.
+    is what its bars are of, ``contexts`` are the other streams that it asks for, and what those are of.
     """
 
     script: str
@@ -106,6 +106,7 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     first_ms: int = 0
     warmup: int = 0
     instrument: Instrument | None = None
+    contexts: dict[str, Instrument] = field(default_factory=dict)
 
 
 class Executed(Struct, frozen=True, array_like=True, tag="executed"):

@@ -13,10 +13,10 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from .cursor import Cursor
-from .discovery import Announcement, publishers, require_up
+from .discovery import Announcement, is_alive, publishers, require_up
 from .errors import Fault
 from .link import Link
-from .messages import Message
+from .messages import Instrument, Message
 from .names import matches
 from .reports import program
 from .rundir import RunDir
@@ -277,6 +277,16 @@ class Subscriber:
         found = [cursor.stream for cursor in self.cursors]
         missing = [name for name in self._exact if name not in found]
         return missing + [p for p in self._patterns if not any(matches(stream, p) for stream in found)]
+
+    def all_answered(self) -> bool:
+        """Whether every publisher that lives has said what it has."""
+        silent = [link for link in self.links.values() if not (link.welcome or link.refused)]
+        return bool(self.links) and not any(is_alive(self._run, link.announcement) for link in silent)
+
+    def instruments(self) -> dict[str, Instrument]:
+        """What is traded in each stream of bars that exists on the bus, wanted or not."""
+        told = [stream for link in self.links.values() if link.welcome for stream in link.welcome.streams]
+        return {stream.name: stream.instrument for stream in told if stream.instrument}
 
     def heard(self) -> set[str]:
         """All streams that exist on the bus, wanted or not."""

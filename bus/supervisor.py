@@ -190,7 +190,7 @@ class Supervisor:
     def _tend(self) -> None:
         for child in self._children.values():
             child.look()
-            if child.phase == "failed":
+            if child.phase in ("failed", "done"):  # done: what is still to come in some of its streams it does not want
                 self._forget(child.name)
             if child.phase == "draining" and self._all_served(child):
                 child.command("stop")

@@ -12,7 +12,7 @@ from ..bus.subscriber import Subscriber
 from ..bus.wire import Start
 
 _ILL = ("stale", "down")
-_FOUND_S = 3.0
+_FOUND_S = 30.0
 
 
 class LiveFeed:

@@ -21,7 +21,9 @@ from ..bus.subscriber import Begin, Subscriber, from_head
 from ..bus.symbols import stream_of
 from ..bus.wire import Start, StreamInfo
 
-_FOUND_S = 3.0
+_COMES_S = 3.0
+"""How long a publisher is waited for that is not there yet; one that lives is waited for longer."""
+_ANSWERS_S = 30.0
 _LOOK_S = 0.02
 _MADE = ("demo", "replay")
 _BARS_LATE = 3
@@ -80,7 +82,7 @@ async def find(run: RunDir, symbol: str, timeframe: str) -> Found:
     :raises Fault: nobody publishes it
     """
     async with following(run, (), _ignore) as subscriber:
-        deadline = time.monotonic() + _FOUND_S
+        deadline = time.monotonic() + _COMES_S
         while True:
             await _greeted(run, subscriber)
             found = heard(subscriber)
@@ -113,7 +115,7 @@ async def _kept(run: RunDir, found: Found, from_ms: int) -> list[Bar]:
         return Start(last=min(places, found.info.bars))
 
     async with following(run, (found.info.name,), take, begin) as subscriber:
-        await subscriber.all_found(_FOUND_S)
+        await subscriber.all_found(_ANSWERS_S)
         while not all(cursor.settled for cursor in subscriber.cursors):  # noqa: ASYNC110 - links tell by callback
             await asyncio.sleep(_LOOK_S)
     return [bars[time_ms] for time_ms in sorted(bars)]
@@ -161,11 +163,10 @@ async def _greeted(run: RunDir, subscriber: Subscriber) -> None:
     :raises Fault: nobody is
     """
     require_up(run)
-    deadline = time.monotonic() + _FOUND_S
+    deadline = time.monotonic() + _ANSWERS_S
     while time.monotonic() < deadline:
         await asyncio.sleep(_LOOK_S)
-        silent = [link for link in subscriber.links.values() if not (link.welcome or link.refused)]
-        if subscriber.links and not any(is_alive(run, link.announcement) for link in silent):
+        if subscriber.all_answered():
             return
 
 

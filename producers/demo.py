@@ -121,12 +121,13 @@ class Demo(Provider):
         return list(PRICES)
 
     def _play(self, key: Key) -> Iterator[Event]:
-        config, market, at_s, began_ms = self.config, self._markets[key], 0.0, clock.now_ms()
+        config, market, first = self.config, self._markets[key], self._next[key]
+        began_ms = clock.now_ms() if config.now else self._now_ms
+        open_ms, before_ms = market.hours.slot(first).open_ms, market.hours.slot(first - 1).close_ms
+        at_s = (before_ms - began_ms) / 1000 if config.now or open_ms == before_ms else 0.0  # one clock for all
         end = self._first[key] + config.bars if config.bars else market.hours.index_at(END_MS)
-        for index in range(self._next[key], end):
+        for index in range(first, end):
             slot, before = market.hours.slot(index), market.hours.slot(index - 1)
-            if config.now:
-                at_s = (before.close_ms - began_ms) / 1000
             closed_s = (slot.open_ms - before.close_ms) / 1000
             if closed_s and index:
                 yield Event(at_s, Update(key, State("closed", before.close_ms, "the session is over")))

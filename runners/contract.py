@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from ..bus.messages import Bar, Instrument, Message
 from ..bus.topology import RunnerSpec
+from .requests import Asked
 
 Allowed = Literal["all", "exits", "none"]
 """Which orders a strategy may place."""
@@ -29,6 +31,9 @@ class Runner(ABC):
     reads_scripts: ClassVar[bool] = False
     """Whether it may be fed with what another script says; nothing is known of that stream's instrument."""
 
+    by_time: ClassVar[bool] = False
+    """Whether it ``asks`` for other streams, which then come by ``context``, in the time of the bars."""
+
     @abstractmethod
     def __init__(self, spec: RunnerSpec, script: Path, instrument: Instrument, output: Path | None) -> None:
         """:param output: the folder for the script's files, or None to write none"""
@@ -46,6 +51,19 @@ class Runner(ABC):
     @abstractmethod
     def wants_forming(self) -> bool:
         """Whether forming updates are to be pushed too."""
+
+    def asks(self) -> Sequence[Asked]:
+        """What other symbols and timeframes the script reads; called once, before ``provide``."""
+        return ()
+
+    def provide(self, chart: str, instruments: Mapping[str, Instrument], folder: Path) -> None:  # noqa: B027
+        """What there is of that: streams and what they trade, which come by ``context`` before the bars of ``chart``.
+
+        :param folder: for files that last as long as the script
+        """
+
+    def context(self, stream: str, bar: Bar) -> None:  # noqa: B027
+        """A closed bar of such a stream; known to the script from the next update on."""
 
     @abstractmethod
     def push(self, bar: Bar) -> list[Message]:

@@ -88,9 +88,9 @@ class RunnerFeed:
             door=door_of(self._topology, self._spec),
         )  # fmt: skip
         for spec in specs:
-            seat = Seat(self._topology, spec, kind, self._publisher, self._attached, self._tell)
+            seat = Seat(self._topology, spec, kind, self._publisher, self._attached, self._tell, self._wake.set)
             self._all.append(seat)
-            for stream in dict.fromkeys((spec.stream, *spec.data)):
+            for stream in dict.fromkeys((spec.stream, *(() if kind.by_time else spec.data))):
                 self._seats.setdefault(stream, []).append(seat)
         self._subscriber = Subscriber(
             run, list(self._seats), self._take, self._begin, "" if self._attached else self._spec.name,
@@ -130,9 +130,8 @@ class RunnerFeed:
     async def _close(self) -> None:
         self._cursors = tuple(self._subscriber.cursors)
         await self._subscriber.close()
-        if not self._fault:
-            for seat in self._all:
-                seat.close()
+        for seat in self._all:
+            await seat.close(complete=not self._fault)
         await self._publisher.close(forget=self._attached)
 
     async def _finish(self, stopped: asyncio.Task[bool]) -> None:
@@ -191,7 +190,7 @@ class RunnerFeed:
         at_once = not self._waiting and len(messages) <= _AT_ONCE
         for message, count in turns:
             next_seq += count
-            if at_once:
+            if at_once := at_once and self._may(cursor, message):
                 self._execute(cursor, message, next_seq, False)
             else:
                 self._waiting.append((cursor, message, next_seq, False))
@@ -208,15 +207,19 @@ class RunnerFeed:
     async def _work(self, stopped: asyncio.Task[bool]) -> None:
         """Execute what waits, in slices."""
         loop = asyncio.get_running_loop()
-        while self._waiting and not (self._ended or stopped.done()):
+        while self._waiting and not (self._ended or stopped.done()) and self._may(*self._waiting[0][:2]):
             until = loop.time() + _SLICE_S
-            while self._waiting and loop.time() < until:
+            while self._waiting and loop.time() < until and self._may(*self._waiting[0][:2]):
                 self._execute(*self._waiting.popleft())
             if len(self._waiting) < _EMPTY:
                 self._subscriber.pause(False)
             await asyncio.sleep(0)
         if self._fault:
             raise self._fault
+
+    def _may(self, cursor: Cursor, message: Message | None) -> bool:
+        """Whether a message can be executed now, or other streams have to come to its time first."""
+        return all(seat.may(message) for seat in self._seats[cursor.stream])
 
     def _execute(self, cursor: Cursor, message: Message | None, next_seq: int, older: bool) -> None:
         if self._fault or self._ended or self._broken:

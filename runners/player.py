@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from ..bus.messages import Executed, Message, State, Told
+from ..bus.messages import Bar, Executed, Message, State, Told
 from ..bus.topology import JournalSpec, LimitsSpec, RunnerSpec
 from .contract import Allowed, Runner
 
@@ -40,7 +40,10 @@ class Player:
         return said + self.runner.push(executed.bar) if said else self.runner.push(executed.bar)
 
     def tell(self, told: Told) -> list[Message]:
-        """A state of its stream, or what another stream says."""
+        """A state of its stream, or what another stream says; bars that the script asked for are known from then on."""
+        if isinstance(told.message, Bar) and self.runner.by_time:
+            self.runner.context(told.stream, told.message)
+            return []
         if type(told.message) is State and told.stream == self._spec.stream:
             state = told.message.state
             self.out = state in ("stale", "down") or (self.out and state == "healing")

@@ -95,8 +95,9 @@ def warm() -> None:
 
 
 def load(
-    path: Path, syminfo: SymInfo, inputs: Mapping[str, Any], warmup: int | None, output: Path | None
-) -> LiveRunner:
+    path: Path, syminfo: SymInfo, inputs: Mapping[str, Any], warmup: int | None, output: Path | None,
+    kind: type[LiveRunner] = LiveRunner,
+) -> LiveRunner:  # fmt: skip
     """Import and transform the script; whatever it raises passes through.
 
     The output files are those of ``pyne run``; nothing is opened before the first bar.
@@ -108,7 +109,7 @@ def load(
         "strat_path": output / "strategy.csv",
         "trade_path": output / "trades.csv",
     } if output else {}
-    return LiveRunner(
+    return kind(
         path, (), syminfo, live=True, inputs=dict(inputs), lossless_prices=True, lossless_volume=True,
         last_bar_index=None if warmup is None else warmup - 1, **files,
     )

@@ -23,6 +23,7 @@ from ..bus.ohlcv import to_syminfo
 from . import book, pynecore
 from .alerts import Alerts, clock
 from .book import Book
+from .contexts import Contexts, runner_of
 from .contract import Allowed
 from .faults import line_of, text_of
 from .looks import Looks
@@ -80,6 +81,8 @@ class Script:
         self._trade_history = trade_history
         self._updates = updates
         self._output = output
+        self.contexts: Contexts | None = None
+        """What its ``request.security`` is fed with; set before the first bar."""
         self._runner = self._load(inputs or {}, warmup, output)
         # PyneCore would write the statistics anew after each live bar, at 2 ms instead of 50 us a bar.
         self._statistics, self._runner.strat_writer = self._runner.strat_writer, None
@@ -126,6 +129,8 @@ class Script:
         """
         if not (bar.closed or self._live):
             raise ValueError(f"the bar at {clock(bar.time_ms)} is forming, but go_live() was not called yet")
+        if self.contexts:
+            self.contexts.before_bar()
         executed_ms = bar.time_ms if self._live else self._waiting_ms
         self._waiting_ms = bar.time_ms
         return self._resume(pynecore.to_ohlcv(bar), executed_ms)
@@ -185,7 +190,7 @@ class Script:
             raise Hopeless(f"there is no script {self.path}: correct the runner's 'script'")
         syminfo = to_syminfo(self.instrument)
         with self._faults("cannot be loaded"):
-            runner = pynecore.load(self.path, syminfo, inputs, warmup, output)
+            runner = pynecore.load(self.path, syminfo, inputs, warmup, output, runner_of(lambda: self.contexts))
         if reason := pynecore.unfit(runner):
             raise Hopeless(f"the script {self.path} {reason}")
         if wrong := pynecore.wrong_inputs(runner, inputs):
@@ -270,6 +275,8 @@ class Script:
         """Whatever the script raises, ``sys.exit`` included, as one sentence with its line and its bar."""
         try:
             yield
+        except Hopeless:
+            raise
         except (Exception, SystemExit) as error:
             if isinstance(error, OSError) and self._output and not line_of(error, self.path):  # not the script's doing
                 raise Fault(

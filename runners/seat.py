@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -41,6 +42,9 @@ from .contract import Runner
 from .player import Player, identity
 from .seal import Fingerprint
 
+if TYPE_CHECKING:
+    from .security import Security
+
 log = logging.getLogger("pynelive")
 _SLICE_S = 0.02
 _MOST_SAID = 10_000
@@ -55,11 +59,12 @@ class Seat:
     :param kind: the class that runs the script
     :param attached: begin at the head and write no journal that is to be gone on with
     :param say: called with everything that is published
+    :param wake: called when what had to wait (``may``) may go on
     """
 
     def __init__(
         self, topology: Topology, spec: RunnerSpec, kind: type[Runner], publisher: Publisher, attached: bool,
-        say: Callable[[Message], None] | None,
+        say: Callable[[Message], None] | None, wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self.spec = spec
         self.stream = f"run:{spec.name}"
@@ -76,6 +81,9 @@ class Seat:
         self._script = topology.base / spec.script
         self._updates = f"exec:{spec.name}"
         self._player: Player | None = None
+        self._wake = wake
+        self._security: Security | None = None
+        self._contexts: dict[str, Instrument] = {}
         self._warm = self._live_from = 0
         self._published = ""
         self._early: list[Item] = []
@@ -113,9 +121,20 @@ class Seat:
             raise Hopeless(f"runner '{self.spec.name}': a strategy may not trade on the bars of a stand-in: "
                            "remove fallback = true")
         player = Player(self.spec, runner)
+        await self._find_contexts(runner, cursor)
         await self._replay_own_journal(player)
+        if self._security:
+            await self._security.follow()
         self._player, self._instrument = player, instrument
         self._live_from = cursor.head
+
+    async def _find_contexts(self, runner: Runner, cursor: Cursor) -> None:
+        if asked := runner.asks():
+            from .security import Security  # which knows PyneCore, as not every runner does
+
+            self._security = Security(self._topology, self.spec, cursor, self._wake, self.from_head)
+            self._contexts = await self._security.find(asked)
+            runner.provide(cursor.stream, self._contexts, self._topology.run_dir / "contexts" / self.spec.name)
 
     def catch_up(self) -> None:
         """Execute what other streams have said before the script was there."""
@@ -157,6 +176,8 @@ class Seat:
             self._count(message)
         if isinstance(message, Executed | Told):
             self._note_place(message)
+        if self._security and isinstance(message, Told) and isinstance(message.message, Bar):
+            self._security.know(message.stream, message.message)
         self._sealed.add(message)
 
     def _note_place(self, message: Executed | Told) -> None:
@@ -170,11 +191,17 @@ class Seat:
             title, kind = self._player.runner.describes
             run = Run(
                 self.spec.script, self.spec.stream, self._identity, title, kind, self.spec.inputs,
-                warmup=self.spec.history, instrument=self._instrument,
+                warmup=self.spec.history, instrument=self._instrument, contexts=self._contexts,
             )  # fmt: skip
             self._publisher.publish(self.stream, run)
 
     # --- executing ------------------------------------------------------------------------------------------
+
+    def may(self, message: Message | None) -> bool:
+        """Whether all is here that the script has to know on this update; if not, ``wake`` is called later."""
+        if self._security is None or type(message) is not Bar or not message.closed:
+            return True
+        return message.time_ms <= self.last_ms or self._security.passed(message)
 
     def execute(self, cursor: Cursor, message: Message, next_seq: int, older: bool) -> None:
         """Execute what a stream says, and publish what the script says to it."""
@@ -209,6 +236,7 @@ class Seat:
         if not (history or player.live):
             self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *player.go_live())
         executed = Executed(bar, cursor.epoch, next_seq, history, told)
+        self._take_contexts(player, bar)
         self._count(executed)
         said = player.push(executed)
         if failpoints.ACTIVE:
@@ -251,6 +279,16 @@ class Seat:
         if player.out and self.spec.on_outage == "stop" and next_seq >= cursor.head:
             log.warning("%s: %s is out, and on_outage is stop: the run ends", self.spec.name, cursor.stream)
             self._end(player, f"{cursor.stream} is out")
+
+    def _take_contexts(self, player: Player, bar: Bar) -> None:
+        """Let the script know what has closed in its other streams; the journal keeps that before the bar itself."""
+        if self._security is None:
+            return
+        for told in self._security.take(bar):
+            if self.spec.remember:
+                self._publish(self._updates, told)
+            player.tell(told)
+        self._security.ack()
 
     def _publish(self, stream: str, *messages: Message) -> None:
         """Publish; the journal keeps the order of execution over both streams: a restart reads it so."""
@@ -301,9 +339,11 @@ class Seat:
             self._publish(self.stream, *said, End(reason))
         self.ended = True
 
-    def close(self) -> None:
-        """Complete the script's files."""
-        if self._player:
+    async def close(self, complete: bool) -> None:
+        """Follow nothing any more; the script's files are made ``complete``, unless it has failed."""
+        if self._security:
+            await self._security.close()
+        if self._player and complete:
             self._player.runner.close()
 
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 from msgspec import Struct
@@ -58,8 +59,12 @@ def verify_run(topology: Topology, spec: RunnerSpec, journal: Journal) -> Proof:
         raise Fault(f"{stream} was begun by an earlier version, which did not note its instrument")
     kind = find(spec.type, RUNNERS, GROUP, topology.base, Runner)  # type: ignore[type-abstract]
     kind.warm()
-    replay = _Replay(Player(spec, kind(spec, script, run.instrument, None)))
-    difference = replay.run(_messages(journal, stream, f"exec:{spec.name}"))
+    runner = kind(spec, script, run.instrument, None)
+    with TemporaryDirectory() as folder:
+        if run.contexts:
+            runner.provide(run.stream, run.contexts, Path(folder) / "contexts")
+        replay = _Replay(Player(spec, runner))
+        difference = replay.run(_messages(journal, stream, f"exec:{spec.name}"))
     seal = replay.seal.now()
     return Proof(stream, replay.updates, replay.closed, seal.messages, seal.fingerprint, difference, doubts(script))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from pynecore import lib
-from pynecore.core import live_runner, script, script_runner, security_process, viz
+from pynecore.core import live_runner, plugin, script, script_runner, security, security_process, viz
 from pynecore.core.script_runner import LIVE_TRANSITION, ScriptRunner
 from pynecore.core.strategy_stats import StrategyStatistics
 from pynecore.lib import barstate, strategy
@@ -19,6 +19,7 @@ from pynecore.types.color import Color
 from pynecore.types.ohlcv import OHLCV
 from pynelive.runners import pynecore
 
+_ADAPTERS = ("pynecore.py", "loop.py", "contexts.py", "context_child.py")
 SOURCE = inspect.getsource(ScriptRunner._run_iter)
 
 
@@ -157,6 +158,37 @@ def test_what_awaits_a_late_bar() -> None:
     assert "live_streamer.pop_new_closed_bars()" in asked, "what was taken last is not known"
 
 
+@pytest.mark.parametrize(
+    ("where", "fragment", "breaks"),
+    [
+        (script_runner, "setup_security_states, create_chart_protocol,", "states are not ours to bind"),
+        (script_runner, "from .security_process import security_process_main", "contexts run PyneCore's own process"),
+        (script_runner, "self._resolve_security_data(static_contexts)", "constant contexts are looked for elsewhere"),
+        (script_runner, "resolved = self._resolve_security_data(", "contexts by input are looked for elsewhere"),
+        (security, "while ptr + 1 < n and closes[ptr + 1] <= asof", "a context's bars are not paired by their close"),
+        (security, "tick = int(datetime.now().timestamp() * 1000)", "forming bars end by the clock on the wall"),
+        (security, "elif state.bar_opens is not None and state.bar_closes is not None", "lower timeframes are guessed"),
+        (security, "dev_transport = state.is_live or (", "higher timeframes are made of the chart's bars"),
+        (security_process, "live_runner.LiveBarStreamer(", "contexts follow a venue"),
+        (security_process, "live_runner.download_warmup_in_memory(", "contexts download"),
+        (security_process, "from .plugin import load_plugin", "contexts load a plugin"),
+        (security_process, "collected, ltf_next_idx = _collect_in_period_intrabars(", "arrays wait by the clock"),
+    ],
+)
+def test_how_a_context_is_fed(where: object, fragment: str, breaks: str) -> None:
+    """The places where runners/contexts.py and runners/context_child.py put themselves are as they were read."""
+    assert fragment in inspect.getsource(where), breaks  # type: ignore[arg-type]
+    assert callable(plugin.load_plugin), breaks
+
+
+def test_what_a_context_state_holds() -> None:
+    """What the chart's process knows of a context, and when a bar closes."""
+    wanted = {"bar_opens", "bar_closes", "calendar", "is_dwm", "lookahead", "htf_aggregator"}
+    assert wanted <= set(security.SecurityState.__dataclass_fields__), "contexts cannot be bound"
+    assert list(inspect.signature(security.actual_bar_close).parameters)[:3] == ["open_ms", "next_open_ms", "cal"]
+    assert callable(security.break_end_after), "the next bar of a session cannot be told"
+
+
 def test_values_become_plain() -> None:
     """What a plot may hold travels as a number, a truth, a text or nothing."""
     values = [float("nan"), lib.is_na(), float("inf"), 3, True, "up", Color("#11223344")]
@@ -165,9 +197,9 @@ def test_values_become_plain() -> None:
 
 
 def test_private_names_stand_in_one_file() -> None:
-    """No other file of the package touches PyneCore's private side."""
+    """No other file than the adapters touches PyneCore's private side."""
     runners = Path(inspect.getfile(pynecore)).parent
     private = re.compile(r"\b(lib|viz|strategy|position|order|trade|_runner|runner)\._[a-z]")
     for path in sorted(runners.glob("*.py")):
-        if path.name not in ("pynecore.py", "loop.py", "seat.py", "feed.py"):  # the last two know no PyneCore
+        if path.name not in (*_ADAPTERS, "seat.py", "feed.py"):  # the last two know no PyneCore
             assert not private.search(path.read_text()), f"{path.name} leans on a private name"
