@@ -19,6 +19,7 @@ from ..bus.errors import Fault, TopologyError
 COMMANDS = {
     "up": ("operate:up", "Check the topology, launch its actors, watch and restart them."),
     "check": ("check:check", "Find every fault of a topology at once, or print its graph."),
+    "plan": ("plan:plan", "Say which streams, connections and questions to venues some scripts need."),
     "run": ("operate:run", "Run one actor in the foreground."),
     "keys": ("keys:keys", "Make the key pair of a host."),
     "init": ("init:init", "Write a topology and its scripts to start from."),

@@ -56,6 +56,10 @@ class Budget:
             self._pump = asyncio.create_task(self._serve())
         await turn
 
+    def seconds_for(self, weight: float) -> float:
+        """How long questions of this weight take together, at the slowest of the rates."""
+        return max((weight * rate.per_s / (rate.weight * rate.use) for rate in self._rates), default=0.0)
+
     def hold(self, seconds: float) -> None:
         """Send nothing for so long: the venue has asked for it."""
         self._held_until = max(self._held_until, clock.monotonic() + seconds)

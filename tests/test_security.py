@@ -12,7 +12,7 @@ import pytest
 from pynelive.bus.messages import Bar, Plot, Told
 from pynelive.bus.names import Key
 from pynelive.producers.demo import Market, expected_bars
-from topologies import Bench, rows
+from topologies import COMMAND, Bench, rows
 
 HOST = Path(__file__).parent / "security_host.py"
 HEAD = '''"""@pyne"""
@@ -154,6 +154,9 @@ def test_contexts_come_from_the_bus_whatever_its_pace(failpoint: str, tmp_path: 
     for plot, bar in zip(plots, expected_bars(7, Key("BTC/USDT", "1"), -100, 100 + BARS), strict=True):
         assert plot == _wanted(bar)
     assert len(rows(bench.folder / "output" / "contexts" / "plot.csv")) == 100 + BARS
+    command = [*COMMAND, "verify", "run:contexts", "--bus", str(bench.path)]
+    proof = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert proof.returncode == 0, proof.stdout + proof.stderr
     told = [said for said in bench.published("contexts", "exec:contexts") if isinstance(said, Told)]
     assert {said.stream for said in told} == {f"demo:{key}" for key in KEYS}
 
