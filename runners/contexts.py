@@ -32,7 +32,7 @@ from pynecore.core.resampler import grid_mode
 from pynecore.lib.ticker import _split_chart_type
 
 from . import context_child
-from .loop import LiveRunner
+from .pynecore import LiveRunner
 
 _setup = security.setup_security_states
 
