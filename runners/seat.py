@@ -70,8 +70,8 @@ class Seat:
         self.stream = f"run:{spec.name}"
         self.ended = False
         self.bars = self.last_ms = 0
-        self.places: dict[str, tuple[int, int]] = {}
-        """By stream the epoch and the seq up to which it was executed."""
+        self.places: dict[str, tuple[int, int, int]] = {}
+        """By stream the epoch and the seq up to which it was executed, and the latest time there."""
         self.said = ""
         self._topology = topology
         self._kind = kind
@@ -181,8 +181,12 @@ class Seat:
         self._sealed.add(message)
 
     def _note_place(self, message: Executed | Told) -> None:
-        stream = message.stream if isinstance(message, Told) else self.spec.stream
-        self.places[stream] = message.epoch, message.next_seq
+        if isinstance(message, Told):
+            stream, time_ms = message.stream, getattr(message.message, "time_ms", 0)
+        else:
+            stream, time_ms = self.spec.stream, message.bar.time_ms
+        _, _, before_ms = self.places.get(stream, (0, 0, 0))
+        self.places[stream] = message.epoch, message.next_seq, max(before_ms, time_ms)
 
     def say_run(self) -> None:
         """Say what runs, once a run."""
@@ -221,7 +225,9 @@ class Seat:
 
     def _was_executed(self, cursor: Cursor, message: Message, next_seq: int) -> bool:
         """Whether another seat of the process wanted this again, or another stream of this one."""
-        epoch, seq = self.places.get(cursor.stream, (0, 0))
+        epoch, seq, time_ms = self.places.get(cursor.stream, (0, 0, 0))
+        if epoch != cursor.epoch and cursor.stream != self.spec.stream:  # its publisher's numbers have begun anew
+            return type(message) is Bar and message.time_ms <= time_ms
         return epoch == cursor.epoch and 0 < next_seq <= seq and not is_forming(message)
 
     def _execute_bar(
@@ -355,12 +361,12 @@ def start(seats: Sequence[Seat], cursor: Cursor) -> Start:
     if len(places) < len(seats):
         head = Start(last=seats[0].spec.history if fed else 0)
         return head if seats[0].from_head else Start(older=older)
-    last_ms = min(seat.last_ms for seat in fed) if fed else 0
-    if any(seq == 0 for _, seq in places):  # it died among the bars that are older than the source's journal
+    last_ms = min([seat.last_ms for seat in fed] or [time_ms for *_, time_ms in places])
+    if any(seq == 0 for _, seq, _ in places):  # it died among the bars that are older than the source's journal
         return Start(from_ms=last_ms, older=older)
-    if any(epoch != cursor.epoch for epoch, _ in places):
+    if any(epoch != cursor.epoch for epoch, *_ in places):
         return Start(from_ms=last_ms)
-    return Start(seq=min(seq for _, seq in places))
+    return Start(seq=min(seq for _, seq, _ in places))
 
 
 def in_turn(messages: Iterable[Message]) -> Iterator[tuple[Message, int]]:

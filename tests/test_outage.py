@@ -1,4 +1,4 @@
-"""What a runner does while its stream is out, and that a restart does the same again."""
+"""What a runner does with states of its stream and with other streams, and that a restart does the same again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from pynelive.bus.messages import End, Executed, Instrument, Message, Signal, State, Told
+from pynelive.bus.messages import Bar, End, Executed, Instrument, Message, Signal, State, Told
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.topology import BusSpec, ProducerSpec, RunnerSpec, Topology
@@ -24,11 +24,11 @@ class Flip(Strategy):
 
 
 def bus(folder: Path, **keys: object) -> Topology:
-    """A producer, and a strategy that buys and closes in turn."""
+    """Two producers, and a strategy that buys and closes in turn."""
     (folder / "flip.py").write_text(SCRIPT)
     runner = RunnerSpec("flip", "flip.py", STREAM, type="python", **keys)  # type: ignore[arg-type]
-    producer = ProducerSpec("demo", "demo", ("BTC/USDT@1",))
-    return Topology(folder / "topology.toml", BusSpec(run_dir="run"), (producer,), runners=(runner,))
+    producers = (ProducerSpec("demo", "demo", ("BTC/USDT@1",)), ProducerSpec("other", "other", ("X@1",)))
+    return Topology(folder / "topology.toml", BusSpec(run_dir="run"), producers, runners=(runner,))
 
 
 @asynccontextmanager
@@ -95,5 +95,29 @@ async def test_stop(tmp_path: Path, state: str) -> None:
         await asyncio.wait_for(task, 60)
     await wait_until(lambda: isinstance(heard.messages["run:flip"][-1], End))
     assert heard.messages["run:flip"][-1] == End(f"{STREAM} is out")
+    await heard.subscriber.close()
+    await publisher.close()
+
+
+async def test_other_streams_are_told_once(tmp_path: Path) -> None:
+    """Bars of another stream come once each, though its publisher has lost its journal while the runner was down."""
+    topology = bus(tmp_path, data=("other:X@1",))
+    run = RunDir(topology)
+    publisher = Publisher(run, "demo")
+    await publisher.open()
+    publisher.publish(STREAM, Instrument("BTC/USDT", "1"), make_bar(1))
+    heard = Taken(run, ["run:flip"])
+
+    def told() -> list[int]:
+        said = [m.message for m in heard.messages.get("run:flip", []) if isinstance(m, Told)]
+        return [bar.time_ms // 60_000 for bar in said if isinstance(bar, Bar)]
+
+    for known in (3, 5):
+        other = Publisher(run, "other")
+        await other.open()
+        other.publish("other:X@1", Instrument("X", "1"), *map(make_bar, range(1, known + 1)))
+        async with running(topology):
+            await wait_until(lambda known=known: told() == [*range(1, known + 1)])
+        await other.close(forget=True)
     await heard.subscriber.close()
     await publisher.close()
