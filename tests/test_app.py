@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from pynelive.bus.errors import Fault, TopologyError
-from pynelive.bus.messages import Bar, State
+from pynelive.bus.messages import Account, Bar, Drawing, Holding, Message, Meta, Order, Plot, Signal, State
 from pynelive.bus.subscribe import Heard
 from pynelive.commands import app
 from pynelive.commands.lines import PlainLines
@@ -103,3 +103,31 @@ def test_a_state_says_its_time_in_words() -> None:
     line = PlainLines()(Heard("demo:AAPL@1", State("down", 1_736_174_163_845, "gone")))
     assert "2025-01-06 14:36:03" in line
     assert "1736174163845" not in line
+
+
+SAID: list[tuple[Message, str]] = [
+    (Meta(60_000, ({"id": "p", "title": "RSI", "kind": "plot"},)), "meta  RSI (plot)"),
+    (Plot(60_000, {"RSI": 41.25}, False), "plot  forming  RSI=41.25"),
+    (Drawing(60_000, "create", "label", 7, {"x": 3, "text": "up"}), "drawing  create  label  7  x=3  text=up"),
+    (Drawing(60_000, "update", "table", 3, {"cells": [{}, {}]}), "drawing  update  table  3  cells=2 cells"),
+    (
+        Signal(60_000, "buy", 0.0, 1e5, price=99.5, orders=(
+            Order("L", "place", "buy", 2.0, kind="stop", stop=101.0), Order("S", "cancel", "sell", 1.0),
+            Order("out", "replace", "sell", 2.0, kind="bracket", limit=110.0, stop=90.0, closes="L"),
+        )),
+        "signal  buy  position=0  equity=100000  price=99.5  orders=place L: buy 2 stop 101; cancel S; "
+        "replace out: sell 2 limit 110 stop 90 closing L",
+    ),
+    (
+        Account(60_000, 2.0, 101.0, 1e5, -3.0, 0.0, (Holding("L", 2.0, 0, 101.0),), {"Net Profit": 0.0},
+                (Order("out", "place", "sell", 2.0, closes="L"),)),
+        "account  position=2  average_price=101  equity=100000  open_profit=-3  net_profit=0  open_trades=L 2 at 101  "
+        "statistics=1 figures  orders=out: sell 2 market closing L",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "words"), SAID)
+def test_what_a_script_says_is_a_line(message: Message, words: str) -> None:
+    """Every kind in words; numbers short, orders as one would say them."""
+    assert PlainLines()(Heard("run:x", message)) == f"run:x  1970-01-01 00:01:00  {words}"

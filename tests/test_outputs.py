@@ -13,7 +13,7 @@ from pynelive.bus.messages import Account, Drawing, Fill, Message, Meta, Plot, R
 from pynelive.bus.picture import Picture
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscribe import listen
-from pynelive.bus.wire import Start
+from pynelive.bus.wire import Start, encode
 from support import publishing, run_dir
 
 DRAW = '''"""@pyne"""
@@ -258,3 +258,33 @@ async def told(bus: RunDir, stream: str, count: int, start: Start | None = None)
     """The first messages that a latecomer gets."""
     async with listen(stream, start=start, bus=bus, timeout_s=60) as messages:
         return [(await anext(aiter(messages))).message for _ in range(count)]
+
+
+HEAVY = '''"""@pyne"""
+from pynecore import Persistent
+from pynecore.lib import bar_index, close, high, label, plot, script, string, table
+
+@script.indicator("Heavy", max_labels_count=500)
+def main():
+    board: Persistent = table.new("top_right", 5, 10)
+    label.new(bar_index, high, "H " + string.tostring(high))
+    for row in range(10):
+        for column in range(5):
+            table.cell(board, column, row, string.tostring(close) if row == 0 else "fixed")
+    plot(close)
+'''
+
+
+def test_a_bar_says_only_what_has_changed(run: RunJobs, tmp_path: Path) -> None:
+    """With 500 labels and 50 cells on the chart: history says once what stands, a bar two labels and five cells."""
+    (host,) = run(make_job(write_script(tmp_path, HEAVY), daily_bars(620), 600))
+    drawn = [[message for message in said if isinstance(message, Drawing)] for said in said_of(host)]
+    sizes = [len(said) for said in drawn if said]
+    assert sizes == [501] + [3] * 20
+    assert not any(drawn[:600])
+    *_, last = drawn[:-2]
+    assert sorted((drawing.op, drawing.kind) for drawing in last) == [
+        ("create", "label"), ("delete", "label"), ("update", "table"),
+    ]  # fmt: skip
+    assert all(len(drawing.fields["cells"]) == 5 for drawing in last if drawing.kind == "table")
+    assert all(len(encode(said)) < 4_000 for said in said_of(host)[602:])
