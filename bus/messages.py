@@ -185,7 +185,7 @@ class Drawing(Struct, frozen=True, array_like=True, tag="drawing"):
 
 
 class Alert(Struct, frozen=True, array_like=True, tag="alert"):
-    """``alert()`` was called, or the condition of an ``alertcondition()`` held."""
+    """``alert()`` was called, the condition of an ``alertcondition()`` held, or an order was filled."""
 
     time_ms: int
     message: str

@@ -33,6 +33,11 @@ class Alerts:
         if self._fires("once_per_bar_close", (title, message)):  # once, though order fills may run the body again
             self._conditions.append((title, message))
 
+    def filled(self, name: str, message: str) -> None:
+        """An order was filled that has an ``alert_message``."""
+        if message:
+            self._fired.append(Alert(pynecore.time_ms(), message, "all", name))
+
     def take(self) -> list[Alert]:
         """What has fired since the last time."""
         fired, self._fired = self._fired, []

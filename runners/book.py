@@ -92,6 +92,17 @@ def to_order(order: Any) -> Order:
     )  # fmt: skip
 
 
+def alert_of(order: Any, price: float) -> str:
+    """What is to be told when an order is filled; a bracket's legs may have words of their own."""
+    legs = {"profit": order.alert_profit, "loss": order.alert_loss, "trailing": order.alert_trailing}
+    return str(legs[order.filled_by_type or _leg(order, price)] or order.alert_message or "")
+
+
+def _leg(order: Any, price: float) -> str:
+    """Which leg a price fills; where a market opens beyond one, PyneCore does not say."""
+    return "profit" if order.limit is not None and (price - order.limit) * order.sign <= 0 else "loss"
+
+
 def _distance(order: Any, ticks: Any) -> float | None:
     """From the entry's price, until the entry is filled and this has become a price."""
     return None if ticks is None or order.ticks_resolved else float(ticks) * pynecore.mintick()

@@ -84,7 +84,7 @@ class Listener(Protocol):
     def on_order(self, order: Any) -> None:
         """The simulator is about to fill an order."""
 
-    def on_fill(self, order: Any) -> None:
+    def on_fill(self, order: Any, price: float) -> None:
         """It has done so."""
 
 
@@ -332,7 +332,7 @@ def _fill_to(listener: Listener, fill: Callable[..., bool]) -> Callable[..., boo
         listener.on_order(order)
         turned = fill(position, order, price)
         if position._fill_counter != filled:
-            listener.on_fill(order)
+            listener.on_fill(order, float(price))
         return turned
 
     return fill_order

@@ -174,10 +174,11 @@ class Script:
         if pynecore.is_realtime():
             self._book.on_order(order)
 
-    def on_fill(self, order: Any) -> None:
+    def on_fill(self, order: Any, price: float) -> None:
         """It has done so."""
         if pynecore.is_realtime():
             self._book.on_fill(order)
+            self._alerts.filled(book.to_order(order).id, book.alert_of(order, price))
 
     def on_log(self, level: str, text: str) -> None:
         """``log.*`` was called, on history too."""

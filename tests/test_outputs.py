@@ -288,3 +288,28 @@ def test_a_bar_says_only_what_has_changed(run: RunJobs, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(len(drawing.fields["cells"]) == 5 for drawing in last if drawing.kind == "table")
     assert all(len(encode(said)) < 4_000 for said in said_of(host)[602:])
+
+
+WORDS = '''"""@pyne"""
+from pynecore.lib import bar_index, close, script, strategy
+
+@script.strategy("Words")
+def main():
+    if bar_index % 10 == 0:
+        strategy.entry("up", strategy.long, 1, alert_message="bought")
+        strategy.exit("out", "up", limit=close * 1.1, stop=close * 0.9, alert_profit="won", alert_loss="lost")
+    if bar_index % 10 == 9:
+        strategy.close("up", alert_message="enough")
+'''
+
+
+def test_filled_orders_say_their_words(run: RunJobs, tmp_path: Path) -> None:
+    """The alert_message of an order, and those of a bracket's legs, are alerts when it is filled on a live bar."""
+    (host,) = run(make_job(write_script(tmp_path, WORDS), daily_bars(300), 100))
+    fills = [message for said in said_of(host) for message in said if isinstance(message, Fill)]
+    word = {fill.exit_ms: "won" if fill.profit > 0 else "lost" for fill in fills}
+    outs = [(fill.exit_ms, fill.exit_id, word[fill.exit_ms] if fill.exit_id == "out" else "enough") for fill in fills]
+    said = [(time_ms, title, message) for time_ms, message, _, title in host["alerts"]]
+    assert [alert for alert in said if alert[2] != "bought"] == outs
+    assert {word for *_, word in outs} == {"won", "lost", "enough"}
+    assert {fill.entry_ms for fill in fills} <= {time_ms for time_ms, title, _ in said if title == "up"}

@@ -115,7 +115,8 @@ def test_position_orders_and_trades() -> None:
     assert trade <= set(strategy.Trade.__slots__), "fills lack a field"
     order = {"order_id", "exit_id", "order_type", "size", "limit", "stop", "stop_limit", "trail_price", "trail_offset",
              "profit_ticks", "loss_ticks", "trail_points_ticks", "ticks_resolved", "is_market_order", "consumed",
-             "skip_flip", "oca_name", "comment"}  # fmt: skip
+             "skip_flip", "oca_name", "comment", "filled_by_type", "sign", "alert_message", "alert_profit",
+             "alert_loss", "alert_trailing"}  # fmt: skip
     assert order <= set(strategy.Order.__slots__), "orders lack a field"
     assert strategy._order_type_close != strategy._order_type_entry, "exits are taken for entries"
 
