@@ -75,11 +75,12 @@ def rows(data: pd.DataFrame) -> Iterable[Bar]:
 def test_live_equals_the_backtest(name: str, source: str) -> None:
     """No bar differs: orders, cancellations, equity and position, with whatever broker."""
     data, inputs = DATA[source], {"rule": "D"} if (name, source) == ("Mtf", "EURUSD") else {}
-    history = 0 if ALL_BARS else len(data) - LIVE_BARS
+    first = 110 if name == "Trail" else 0  # its distance before bar 101 is that of bar 101, by the library's bfill()
+    history = first if ALL_BARS else len(data) - LIVE_BARS
     for broker in BROKERS.values():
         settings = Settings(**broker)
         wanted = backtest(kind_of(name), inputs, settings, data)
-        found = live(kind_of(name), inputs, settings, data, 100 if ALL_BARS and name == "Trail" else history)
+        found = live(kind_of(name), inputs, settings, data, history)
         assert differing(wanted, found) == []
         assert len(found) > len(data) - 600
         assert ordered(wanted) > 30
