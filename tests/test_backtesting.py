@@ -296,6 +296,30 @@ def test_trades_and_the_account_follow(tmp_path: Path) -> None:
     assert [m.values for m in said if isinstance(m, Plot)][-1] == {"mean": 100.0}
 
 
+@pytest.mark.parametrize("name", ["Rand", "Trail", "Pullback"])
+@pytest.mark.parametrize("broker", BROKERS)
+def test_every_trade_names_the_orders_behind_it(name: str, broker: str) -> None:
+    """Whatever the broker does with them: orders in a signal, or the stop or the target of a trade."""
+    script = FOLDER / "pullback.py" if name == "Pullback" else Path(str(strategies.__file__))
+    chosen = {} if name == "Pullback" else {"strategy": name}
+    spec = RunnerSpec("bt", "x", "demo:X@1", options={"start": "replay", **chosen, **BROKERS[broker]})
+    runner = BacktestingRunner(spec, script, Instrument("X", "1D"), None)
+    for bar in rows(DATA["GOOG"]):
+        runner.push(bar)
+    said = runner.go_live()
+    known = {order.id for m in said if isinstance(m, Signal) for order in m.orders}
+    fills = [m for m in said if isinstance(m, Fill)]
+    assert {fill.entry_id for fill in fills} <= known
+    exits = {fill.entry_id + part for fill in fills for part in (":sl", ":tp")}
+    assert {fill.exit_id for fill in fills} <= known | exits
+    account = next(m for m in said if isinstance(m, Account))
+    assert sum(fill.profit for fill in fills) == pytest.approx(account.net_profit)
+    rate = BROKERS[broker].get("commission", 0.0)
+    paid = sum(abs(trade.size) * trade.entry_price * rate for trade in account.open_trades)
+    assert account.equity == pytest.approx(10_000 + account.net_profit + account.open_profit - paid)
+    assert len(fills) > 20
+
+
 def test_a_refused_order_is_said_and_no_money_is_the_end(tmp_path: Path) -> None:
     """The broker's own words as a log; without equity nothing is decided any more."""
     (log,) = (m for m in scripted(tmp_path, ["self.buy(size=500)"]) if isinstance(m, Log))

@@ -65,10 +65,7 @@ class Shadow(Broker):  # type: ignore[misc]
 
 
 class Engine:
-    """A strategy with its data and its broker.
-
-    ``push`` takes bars until ``begin``; from there on each ``step`` is a decision.
-    """
+    """A strategy with its data and its broker: ``push`` takes history, then each ``step`` is a live bar."""
 
     def __init__(self, kind: type[Strategy], inputs: Mapping[str, Any], settings: Settings) -> None:
         """:param settings: ``lookback`` is what is to be used, already chosen"""
