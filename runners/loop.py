@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..bus import sockets  # noqa: F401 - behind PyneCore nobody could import zmq
+
+# isort: split
 from pynecore import lib
 from pynecore.core.script_runner import ScriptRunner
 from pynecore.lib import barstate
