@@ -6,6 +6,7 @@ this needs are pinned by tests/test_pynecore_contract.py.
 
 from __future__ import annotations
 
+import signal
 import struct
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ _run = security_process.security_process_main
 
 def main(*args: Any, **options: Any) -> None:
     """In place of PyneCore's entry point of a context, which it calls."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the chart's process, which ends this one
     live_runner.LiveBarStreamer = Streamer
     live_runner.download_warmup_in_memory = _nothing_before
     plugin.load_plugin = _provider
