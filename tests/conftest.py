@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
