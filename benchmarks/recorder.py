@@ -20,7 +20,8 @@ from pynelive.bus.messages import End, Instrument
 from pynelive.bus.ohlcv import ohlcv_path, read_bars
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.topology import BusSpec, SinkSpec, Topology
+from pynelive.bus.specs import BusSpec, SinkSpec
+from pynelive.bus.topology import Topology
 from pynelive.sinks.feed import SinkFeed
 
 TITLE = "Recording"

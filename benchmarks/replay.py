@@ -15,12 +15,12 @@ from typing import Any
 from figures import Row, compare, part, rounds
 from harness import bar, call, checksum, folder, together, verify
 from ours import STREAM, names, say
+from pynelive.bus.calls import Start
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.messages import Message
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscriber import Subscriber
-from pynelive.bus.wire import Start
 
 TITLE = "Replay"
 ABOUT = """

@@ -19,7 +19,8 @@ from pynelive.bus.hosts import HostSpec, door_of
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.security import make_key
-from pynelive.bus.topology import BusSpec, ProducerSpec, SinkSpec, Topology
+from pynelive.bus.specs import BusSpec, ProducerSpec, SinkSpec
+from pynelive.bus.topology import Topology
 
 TITLE = "Between hosts"
 ABOUT = """

@@ -39,7 +39,7 @@ def walk(count: int) -> Iterator[Bar]:
 def live(script: str, history: int) -> float:
     """Milliseconds a live bar."""
     from pynelive.bus.messages import Instrument
-    from pynelive.bus.topology import RunnerSpec
+    from pynelive.bus.specs import RunnerSpec
     from pynelive.runners.backtesting_py.runner import BacktestingRunner
 
     path = ROOT.parent / "examples" / "backtesting" / script

@@ -28,8 +28,9 @@ import psutil
 from .errors import Again, Fault, Hopeless
 from .handover import topology_of
 from .limits import Limits
+from .specs import RunnerSpec
 from .status import Status
-from .topology import RunnerSpec, Topology
+from .topology import Topology
 
 
 class Role(Protocol):

@@ -11,11 +11,12 @@ from msgspec import structs
 
 from . import wire
 from .archive import MOST_HISTORY
+from .calls import Info, Replay, Replayed, Span, Start, StreamInfo, Welcome
 from .journal import Journal
 from .messages import Bar, Executed, Instrument, Message
 from .picture import Picture
 from .track import Track
-from .wire import Info, Replay, Replayed, Span, Start, StreamInfo, Welcome, decode, encode
+from .wire import decode, encode
 
 if TYPE_CHECKING:
     from .outgoing import Out

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from .asker import Questions
+from .calls import Bars, Fetch, History, Names, Reply, Symbols
 from .errors import Fault, Hopeless
 from .messages import Bar, Message
-from .wire import Bars, Fetch, History, Names, Reply, Symbols, decode, encode
+from .wire import decode, encode
 
 log = logging.getLogger("pynelive")
 

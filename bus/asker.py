@@ -12,19 +12,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .errors import Hopeless
-from .reports import Report
-from .sockets import Curve, Reader, connect_dealer, send
-from .versions import Refused, advice
-from .wire import (
-    VERSION,
+from .calls import (
     Ack,
     Acked,
     Bars,
     Fetch,
     History,
     Info,
-    Malformed,
     Names,
     Replay,
     Replayed,
@@ -35,6 +29,11 @@ from .wire import (
     decode_reply,
     encode_call,
 )
+from .errors import Hopeless
+from .reports import Report
+from .sockets import Curve, Reader, connect_dealer, send
+from .versions import Refused, advice
+from .wire import VERSION, Malformed
 
 log = logging.getLogger("pynelive")
 PATIENCE_S: Final = 1.0

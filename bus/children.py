@@ -16,8 +16,9 @@ from msgspec import Struct
 from .limits import OVERDUE
 from .logs import LogFile
 from .process import Fork, Process
+from .specs import ActorSpec, Role
 from .status import Status
-from .topology import ActorSpec, Role, Topology
+from .topology import Topology
 
 ENTRY = (sys.executable, "-m", "pynelive")
 """How a child is started: followed by ``run NAME TOPOLOGY --supervised FD``."""

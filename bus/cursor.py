@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from .calls import Start
 from .messages import Bar, End, Executed, Instrument, Message, State
-from .wire import Start, topic_of
+from .wire import topic_of
 
 _HISTORY_TRIES = 12
 

@@ -11,7 +11,8 @@ from msgspec.structs import asdict
 
 from .hosts import door_of
 from .secrets import redacted
-from .topology import ActorSpec, ProducerSpec, RunnerSpec, Topology
+from .specs import ActorSpec, ProducerSpec, RunnerSpec
+from .topology import Topology
 
 _SHAPES = {"producer": "house", "runner": "component", "sink": "cylinder"}
 

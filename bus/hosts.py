@@ -19,7 +19,8 @@ from .names import NO_NAME, is_name
 from .tables import build, nearest
 
 if TYPE_CHECKING:
-    from .topology import ActorSpec, Topology
+    from .specs import ActorSpec
+    from .topology import Topology
 
 _KEY = re.compile(r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")

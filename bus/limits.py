@@ -13,7 +13,7 @@ import sys
 from types import FrameType
 from typing import Any
 
-from .topology import LimitsSpec
+from .specs import LimitsSpec
 
 OVERDUE = signal.SIGVTALRM
 """Ends a process whose script was told that it is overdue and went on, or is in C and cannot be told."""

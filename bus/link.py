@@ -14,6 +14,7 @@ import secrets
 import time
 
 from .asker import PATIENCE_S, Asker
+from .calls import Ack, Acked, Bars, Info, Replayed, Reply, Welcome
 from .cursor import Cursor
 from .discovery import Announcement
 from .errors import Fault
@@ -27,15 +28,8 @@ from .wire import (
     HEADER_BYTES,
     LATEST,
     VERSION,
-    Ack,
-    Acked,
-    Bars,
-    Info,
     Malformed,
     OtherVersion,
-    Replayed,
-    Reply,
-    Welcome,
     decode_heads,
     decode_said,
     heartbeat_topic,

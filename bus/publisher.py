@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from . import failpoints
 from .answers import answer_info, answer_replay
 from .archive import Archive, Desk, HistorySource
+from .calls import Ack, Acked, Fetch, History, Info, Replay, Reply, Symbols, decode_request, encode_call
 from .consumers import Consumers
 from .discovery import Claim
 from .disk import DiskWatch
@@ -27,28 +28,9 @@ from .reports import Peers, Report
 from .rundir import RunDir
 from .security import Gate, open_door
 from .sockets import Reader, RouterReader, answer, bind_pub, bind_router, endpoint_of, own_endpoint, send, sender
-from .topology import JournalSpec
+from .specs import JournalSpec
 from .versions import Refused
-from .wire import (
-    VERSION,
-    Ack,
-    Acked,
-    Fetch,
-    History,
-    Info,
-    Malformed,
-    OtherVersion,
-    Replay,
-    Reply,
-    Symbols,
-    decode,
-    decode_request,
-    encode,
-    encode_call,
-    encode_heads,
-    heartbeat_topic,
-    hint,
-)
+from .wire import VERSION, Malformed, OtherVersion, decode, encode, encode_heads, heartbeat_topic, hint
 
 log = logging.getLogger("pynelive")
 HEARTBEAT_S = 0.2

@@ -9,10 +9,11 @@ from typing import Final
 
 from .archive import MOST_HISTORY
 from .asker import Asker
+from .calls import Bars, History, Replay, Replayed, Span, Start
 from .cursor import Cursor
 from .messages import Bar, Message
 from .taker import Taker
-from .wire import LATEST, Bars, History, Malformed, Replay, Replayed, Span, Start, decode, decode_said, read_record
+from .wire import LATEST, Malformed, decode, decode_said, read_record
 
 log = logging.getLogger("pynelive")
 _STREAMS_A_REQUEST: Final = 256

@@ -21,13 +21,13 @@ from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import structs
 
+from .calls import Start
 from .cursor import Cursor
 from .discovery import find_bus
 from .errors import Fault
 from .messages import Bar, Message
 from .rundir import RunDir
 from .subscriber import Subscriber
-from .wire import Start
 
 _T = TypeVar("_T")
 _FULL = 50_000

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
+from .calls import Start
 from .cursor import Cursor
 from .discovery import Announcement, is_alive, publishers, require_up
 from .errors import Fault
@@ -22,7 +23,6 @@ from .reports import program
 from .rundir import RunDir
 from .status import StreamStatus
 from .topology import Topology
-from .wire import Start
 
 log = logging.getLogger("pynelive")
 

@@ -25,8 +25,9 @@ from .hosts import chosen_host, wiring
 from .logs import LogFile
 from .rundir import BusCard, RunDir, take_lock
 from .security import check_key
+from .specs import ActorSpec
 from .summary import summarize
-from .topology import ActorSpec, Topology
+from .topology import Topology
 from .warm import WarmParent
 
 TICK_S = 0.2

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from .calls import Start
 from .cursor import Cursor
 from .messages import Message
-from .wire import Start
 
 
 class Taker(Protocol):

@@ -11,9 +11,9 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from .errors import TopologyError
@@ -21,110 +21,10 @@ from .hosts import HostSpec, host_faults, read_hosts
 from .names import NO_NAME, is_name, is_pattern, matches, parse_key
 from .prefixes import prefix_of_file
 from .secrets import Secrets
+from .specs import ROLE_OF, ActorSpec, BusSpec, ProducerSpec, Role, RunnerSpec, SinkSpec, patterns, place, seats_of
 from .tables import build, nearest
 
-_Positive = Annotated[float, Meta(gt=0)]
-_Count = Annotated[int, Meta(ge=0)]
-_Names = Annotated[tuple[str, ...], Meta(min_length=1)]
-
-
-class BusSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[bus]``: the name of the bus and where it keeps its journals, discovery and logs."""
-
-    name: str = "default"
-    run_dir: str = ""
-    transport: Literal["auto", "ipc", "tcp"] = "auto"
-
-
-class JournalSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``journal = {…}`` of a publisher: how much is kept. The size wins; age waits for the declared consumers."""
-
-    max_mb: _Positive = 256
-    max_hours: Annotated[float, Meta(ge=0)] = 0
-    sync_ms: _Count = 100
-
-
-class QualitySpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``quality = {…}`` of a producer: how its bars are judged and confirmed (docs/quality.md)."""
-
-    bounds: Literal["reject", "widen"] = "reject"
-    snap: Annotated[float, Meta(ge=0, lt=0.5)] = 0.02
-    outlier: Annotated[float, Meta(ge=0)] = 0
-    volume_outlier: Annotated[float, Meta(ge=0)] = 0
-    grace_s: _Positive = 3
-    hold_s: _Positive = 120
-    recheck_s: tuple[_Positive, ...] | None = None
-
-
-class ProducerSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[[producer]]``: one provider and its streams."""
-
-    name: str
-    provider: str
-    streams: _Names
-    options: dict[str, Any] = field(default_factory=dict)
-    journal: JournalSpec = JournalSpec()
-    quality: QualitySpec = QualitySpec()
-    fallback: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    derive: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    host: str = ""
-
-
-class SinkSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[[sink]]``: keeps or shows the streams that match."""
-
-    name: str
-    type: str
-    streams: _Names
-    options: dict[str, Any] = field(default_factory=dict)
-    host: str = ""
-
-
-class InstanceSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``NAME = {…}`` in ``[runner.instances]``: the runner's script on a stream, with inputs of its own."""
-
-    stream: str
-    inputs: dict[str, Any] = field(default_factory=dict)
-
-
-class LimitsSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``limits = {…}`` of a runner: what its script may take (``bus/limits.py``)."""
-
-    memory_mb: Annotated[float, Meta(ge=128)] = 2048
-    cpu_s: _Positive = 60
-    files: Annotated[int, Meta(ge=64)] = 1024
-    processes: _Count = 0
-
-
-class RunnerSpec(Struct, frozen=True, forbid_unknown_fields=True):
-    """``[[runner]]``: a script on a stream, as ``run:<name>``; or on several, as ``run:<name>/<instance>``."""
-
-    name: str
-    script: str
-    stream: str = ""
-    instances: dict[str, InstanceSpec] = field(default_factory=dict)
-    type: str = "pyne"
-    history: _Count = 500
-    inputs: dict[str, Any] = field(default_factory=dict)
-    trade_history: bool = False
-    updates: Literal["auto", "all", "closed"] = "auto"
-    start: Literal["earliest", "head"] = "earliest"
-    output: str = "output"
-    fallback: bool = False
-    options: dict[str, Any] = field(default_factory=dict)
-    journal: JournalSpec = JournalSpec(max_mb=1024)
-    data: tuple[str, ...] = ()
-    on_outage: Literal["ignore", "hold", "exits-only", "stop"] = "ignore"
-    remember: bool = True
-    watch: bool = False
-    limits: LimitsSpec = LimitsSpec()
-    host: str = ""
-
-
-ActorSpec = ProducerSpec | SinkSpec | RunnerSpec
-Role = Literal["producer", "sink", "runner"]
 _A = TypeVar("_A", ProducerSpec, SinkSpec, RunnerSpec)
-_ROLES: dict[type[Struct], Role] = {ProducerSpec: "producer", SinkSpec: "sink", RunnerSpec: "runner"}
 
 
 class Topology(Struct, frozen=True):
@@ -178,7 +78,7 @@ class Topology(Struct, frozen=True):
 
     def role(self, spec: ActorSpec) -> Role:
         """What the actor is, in the word of its table."""
-        return _ROLES[type(spec)]
+        return ROLE_OF[type(spec)]
 
     def published(self, spec: ActorSpec) -> list[str]:
         """The full names of the streams that the actor owns."""
@@ -203,35 +103,14 @@ class Topology(Struct, frozen=True):
         return [spec.name for spec in self.actors if _wanted(stream, patterns(spec))]
 
 
-def seats_of(spec: RunnerSpec) -> tuple[RunnerSpec, ...]:
-    """The runner taken apart: each of its scripts on one stream, by the name under which it is published."""
-    return tuple(
-        replace(spec, name=f"{spec.name}/{name}", stream=each.stream, inputs=spec.inputs | each.inputs, instances={})
-        for name, each in spec.instances.items()
-    ) or (spec,)
-
-
 def derived(key: str, method: str) -> str:
     """The key of a stream that is made from another one: ``BTC/USDT~fill@1``."""
     symbol, _, timeframe = key.rpartition("@")
     return f"{symbol}~{method}@{timeframe}"
 
 
-def patterns(spec: ActorSpec) -> tuple[str, ...]:
-    """What the actor reads, as the file says it."""
-    if isinstance(spec, RunnerSpec):
-        own = (seat.stream for seat in seats_of(spec) if seat.stream)
-        return tuple(dict.fromkeys((*own, *spec.data)))
-    return spec.streams if isinstance(spec, SinkSpec) else ()
-
-
 def _wanted(stream: str, wanted: tuple[str, ...]) -> bool:
     return any(matches(stream, pattern) for pattern in wanted)
-
-
-def place(spec: ActorSpec) -> str:
-    """Where a fault of the actor is: its table and its name."""
-    return f"[[{_ROLES[type(spec)]}]] {spec.name}"
 
 
 def load(path: Path) -> Topology:
@@ -252,7 +131,7 @@ def read(path: Path) -> tuple[Topology, list[str]]:
     """
     path = path.absolute()
     raw, problems = _parse(path), list[str]()
-    known = ("bus", "hosts", *_ROLES.values())
+    known = ("bus", "hosts", *ROLE_OF.values())
     problems += [f"[{key}] is an unknown table{nearest(key, known)}" for key in raw if key not in known]
     bus = build(BusSpec, raw.get("bus", {}), "[bus]", problems) or BusSpec()
     hosts = read_hosts(raw.get("hosts", {}), problems)
@@ -286,7 +165,7 @@ def _rows(raw: dict[str, Any], role: Role) -> list[Any]:
 
 
 def _actors(kind: type[_A], raw: dict[str, Any], secrets: Secrets, problems: list[str]) -> tuple[_A, ...]:
-    role, found = _ROLES[kind], []
+    role, found = ROLE_OF[kind], []
     if isinstance(raw.get(role), dict):
         problems.append(f"[{role}] is one of several: write [[{role}]]")
     for number, row in enumerate(_rows(raw, role), 1):

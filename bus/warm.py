@@ -22,7 +22,7 @@ from pathlib import Path
 
 from .actor import ROLES
 from .process import environment, read_lines
-from .topology import ActorSpec, RunnerSpec
+from .specs import ActorSpec, RunnerSpec
 
 KINDS = {"pyne": "pynelive.runners.pyne:PyneRunner"}
 """The types of runner that are forked; ``warm()`` of the class imports what they share, and opens nothing."""

@@ -15,14 +15,15 @@ from typing import Any
 import click
 
 from ..bus.actor import run_role
+from ..bus.calls import Start
 from ..bus.discovery import find_bus
 from ..bus.errors import Fault
 from ..bus.messages import Executed, Message, is_forming
 from ..bus.rundir import RunDir
+from ..bus.specs import BusSpec, RunnerSpec, SinkSpec
 from ..bus.subscribe import Heard, listen
 from ..bus.subscriber import Subscriber
-from ..bus.topology import BusSpec, RunnerSpec, SinkSpec, Topology
-from ..bus.wire import Start
+from ..bus.topology import Topology
 from . import names
 from .app import host_option
 from .lines import PlainLines, json_line, say

@@ -14,11 +14,11 @@ from typing import NamedTuple, TypeVar
 import click
 
 from ..bus.archive import Archive
+from ..bus.calls import Start
 from ..bus.errors import Fault, Hopeless
 from ..bus.messages import Bar, Instrument
 from ..bus.ohlcv import DEFAULT_ORIGINS, BarFile, lock, ohlcv_path, read_bars, refusal, rewrite
 from ..bus.syminfo import read_note, write_toml
-from ..bus.wire import Start
 from .attach import since
 from .lines import clock as shown
 from .venues import asking

@@ -15,8 +15,9 @@ from ..bus.journal import Journal
 from ..bus.journals import Kept, StreamKept, is_up, kept, publishers_kept, reading, remove, used
 from ..bus.names import matches
 from ..bus.rundir import RunDir, find_run_dir, is_held
+from ..bus.specs import SinkSpec
 from ..bus.tables import nearest
-from ..bus.topology import SinkSpec, Topology, read
+from ..bus.topology import Topology, read
 from . import names
 from .attach import bus_option, time_ms
 from .lines import clock, print_table

@@ -15,8 +15,9 @@ from ..bus.errors import Fault, TopologyError
 from ..bus.messages import Instrument
 from ..bus.names import parse_key, timeframe_ms
 from ..bus.plugins import configure
+from ..bus.specs import BusSpec, ProducerSpec, RunnerSpec, seats_of
 from ..bus.symbols import stream_of, symbol_of
-from ..bus.topology import BusSpec, ProducerSpec, RunnerSpec, Topology, read, seats_of
+from ..bus.topology import Topology, read
 from ..producers.contract import ConfigError
 from ..producers.keys import completed
 from ..producers.table import PROVIDERS, find_provider

@@ -16,8 +16,9 @@ from ..bus.names import Key, parse_key
 from ..bus.ohlcv import ohlcv_path
 from ..bus.plugins import configure, names
 from ..bus.secrets import Secret, without_secrets
+from ..bus.specs import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, place
 from ..bus.tables import nearest
-from ..bus.topology import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, Topology, place, read
+from ..bus.topology import Topology, read
 from ..producers.contract import ConfigError
 from ..producers.derived import fault_of
 from ..producers.keys import completed

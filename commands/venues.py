@@ -15,7 +15,8 @@ from ..bus.errors import Fault, TopologyError
 from ..bus.names import Key, parse_key
 from ..bus.plugins import configure
 from ..bus.rundir import RunDir
-from ..bus.topology import ProducerSpec, Topology, read
+from ..bus.specs import ProducerSpec
+from ..bus.topology import Topology, read
 from ..producers.contract import ConfigError, Provider
 from ..producers.history import History
 from ..producers.keys import completed

@@ -13,8 +13,9 @@ import msgspec
 from ..bus.errors import Fault
 from ..bus.journals import kept, publishers_kept, reading
 from ..bus.rundir import RunDir, find_run_dir
+from ..bus.specs import RunnerSpec, seats_of
 from ..bus.tables import nearest
-from ..bus.topology import RunnerSpec, Topology, seats_of
+from ..bus.topology import Topology
 from ..sinks.proof import stream_of, summary, verify_recording
 from . import names
 from .attach import bus_option

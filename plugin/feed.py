@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.messages import Bar, Message
 from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
-from ..bus.wire import Start
 
 _ILL = ("stale", "down")
 _FOUND_S = 30.0

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..bus.archive import RemoteArchive
 from ..bus.asker import Questions
+from ..bus.calls import Start, StreamInfo
 from ..bus.cursor import Cursor
 from ..bus.discovery import Announcement, is_alive, require_up
 from ..bus.errors import Fault, Hopeless
@@ -19,7 +20,6 @@ from ..bus.rundir import RunDir
 from ..bus.security import connecting_keys
 from ..bus.subscriber import Begin, Subscriber, from_head
 from ..bus.symbols import stream_of
-from ..bus.wire import Start, StreamInfo
 
 _COMES_S = 3.0
 """How long a publisher is waited for that is not there yet; one that lives is waited for longer."""

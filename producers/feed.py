@@ -22,8 +22,9 @@ from ..bus.names import Key, parse_key
 from ..bus.plugins import configure
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
+from ..bus.specs import ProducerSpec
 from ..bus.status import ActorState, Rate, Status
-from ..bus.topology import ProducerSpec, Topology, load
+from ..bus.topology import Topology, load
 from . import clock
 from .contract import ConfigError, Disconnected, EndOfData, Provider, Refused, Update
 from .derived import DerivedArchive

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..bus.messages import Bar
 from ..bus.names import Key
-from ..bus.topology import QualitySpec
+from ..bus.specs import QualitySpec
 from .calendar import Calendar
 from .contract import Capabilities
 from .ledger import Ledger

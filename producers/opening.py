@@ -10,7 +10,8 @@ from ..bus.names import Key
 from ..bus.outgoing import Out
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
-from ..bus.topology import ProducerSpec, QualitySpec, derived
+from ..bus.specs import ProducerSpec, QualitySpec
+from ..bus.topology import derived
 from ..bus.wire import decode
 from .calendar import Calendar
 from .contract import Provider

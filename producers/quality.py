@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from ..bus.messages import Bar
-from ..bus.topology import QualitySpec
+from ..bus.specs import QualitySpec
 from .calendar import Calendar
 
 _FIRST_MS, _LAST_MS = 0, 253_402_300_800_000  # 1970 … 9999; before and after it, seconds or microseconds were meant

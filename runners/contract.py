@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ..bus.messages import Bar, Instrument, Message
-from ..bus.topology import RunnerSpec
+from ..bus.specs import RunnerSpec
 from .requests import Asked
 
 Allowed = Literal["all", "exits", "none"]

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..bus import failpoints
+from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.errors import Again, Fault, Hopeless
 from ..bus.hosts import door_of
@@ -21,10 +22,10 @@ from ..bus.messages import End, Message, State
 from ..bus.plugins import find
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
+from ..bus.specs import RunnerSpec, seats_of
 from ..bus.status import ActorState, Rate, Status, StreamStatus
 from ..bus.subscriber import Subscriber
-from ..bus.topology import RunnerSpec, Topology, seats_of
-from ..bus.wire import Start
+from ..bus.topology import Topology
 from .contract import Runner
 from .seat import Seat, in_turn, start
 from .table import GROUP, RUNNERS

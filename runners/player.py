@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ..bus.messages import Bar, Executed, Message, State, Told
-from ..bus.topology import JournalSpec, LimitsSpec, RunnerSpec
+from ..bus.specs import JournalSpec, LimitsSpec, RunnerSpec
 from .contract import Allowed, Runner
 
 _PYNECORE = version("pynesys-pynecore")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..bus.messages import Bar, Instrument, Message
-from ..bus.topology import RunnerSpec
+from ..bus.specs import RunnerSpec
 from . import pynecore
 from .contexts import Contexts
 from .contract import Allowed, Runner

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..bus.errors import Fault, Hopeless
 from ..bus.messages import Account, Bar, Instrument, Message, Order, Plot, Signal
 from ..bus.plugins import configure, find
-from ..bus.topology import RunnerSpec
+from ..bus.specs import RunnerSpec
 from .contract import Allowed, Runner
 from .faults import line_of, text_of
 from .paper import Book

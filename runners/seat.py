@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..bus import failpoints
+from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.errors import Hopeless
 from ..bus.journal import Journal
@@ -36,8 +37,9 @@ from ..bus.messages import (
     is_forming,
 )
 from ..bus.publisher import Publisher
-from ..bus.topology import RunnerSpec, Topology
-from ..bus.wire import Start, decode
+from ..bus.specs import RunnerSpec
+from ..bus.topology import Topology
+from ..bus.wire import decode
 from .contract import Runner
 from .player import Player, identity
 from .seal import Fingerprint

@@ -13,16 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.errors import Hopeless
 from ..bus.link import Link
 from ..bus.messages import Bar, Instrument, Message, Told
 from ..bus.names import parse_key, timeframe_ms
 from ..bus.rundir import RunDir
+from ..bus.specs import RunnerSpec
 from ..bus.subscriber import Place, Subscriber
 from ..bus.symbols import stream_of, symbol_of
-from ..bus.topology import RunnerSpec, Topology
-from ..bus.wire import Start
+from ..bus.topology import Topology
 from .contexts import Closes
 from .requests import Asked
 

@@ -16,7 +16,8 @@ from ..bus.errors import Fault
 from ..bus.journal import Journal
 from ..bus.messages import Executed, Message, Run, Said, Seal, is_forming
 from ..bus.plugins import find
-from ..bus.topology import RunnerSpec, Topology
+from ..bus.specs import RunnerSpec
+from ..bus.topology import Topology
 from ..bus.wire import decode
 from .contract import Runner
 from .player import Player, identity

@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 from ..bus import failpoints
+from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.messages import Bar, Message, is_forming
 from ..bus.plugins import configure
 from ..bus.rundir import RunDir
+from ..bus.specs import SinkSpec
 from ..bus.status import ActorState, Rate, Status, StreamStatus
 from ..bus.subscriber import Subscriber
-from ..bus.topology import SinkSpec, Topology
-from ..bus.wire import Start
+from ..bus.topology import Topology
 from .contract import Delivery, Sink
 from .table import find_sink
 

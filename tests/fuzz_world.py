@@ -10,11 +10,12 @@ from pathlib import Path
 
 from mutator import Mutator
 from pynelive.bus import wire
+from pynelive.bus.calls import Start, encode_call
 from pynelive.bus.link import Link
 from pynelive.bus.messages import Bar, Instrument, Message, State
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.versions import Refused
-from pynelive.bus.wire import HEADER, LATEST, VERSION, Malformed, Start, encode_call, fits
+from pynelive.bus.wire import HEADER, LATEST, VERSION, Malformed, fits
 from support import STREAM, Taken, make_bar, run_dir, wait_until
 
 OTHER = "demo:ETH/USDT@1"

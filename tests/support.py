@@ -9,8 +9,8 @@ from pynelive.bus.cursor import Cursor
 from pynelive.bus.messages import Bar, Instrument, Message
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
+from pynelive.bus.specs import JournalSpec
 from pynelive.bus.subscriber import Begin, Subscriber, from_earliest
-from pynelive.bus.topology import JournalSpec
 
 STREAM = "demo:BTC/USDT@1"
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from pynelive.bus.handover import topology_line, topology_of
+from pynelive.bus.specs import BusSpec, SinkSpec
 from pynelive.bus.status import Status
-from pynelive.bus.topology import BusSpec, SinkSpec, Topology, load
+from pynelive.bus.topology import Topology, load
 
 PATIENCE_S = 100
 TINY = '''

@@ -10,9 +10,9 @@ from pathlib import Path
 import pynelive
 import pytest
 from pynelive import Fault, listen, subscribe
+from pynelive.bus.calls import Start
 from pynelive.bus.messages import Bar, End, State
 from pynelive.bus.publisher import Publisher
-from pynelive.bus.wire import Start
 from support import STREAM, make_bar, publishing, run_dir
 
 NOBODY = "demo:ETH/USDT@1"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.messages import Account, Bar, Fill, Instrument, Log, Message, Order, Plot, Signal
-from pynelive.bus.topology import RunnerSpec
+from pynelive.bus.specs import RunnerSpec
 from pynelive.commands.app import main
 from topologies import EXAMPLES, Bench
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import zmq
 from pynelive.bus import segments
+from pynelive.bus.calls import Replayed, Reply, Start
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.discovery import publishers
 from pynelive.bus.endpoints import refuse_remote
@@ -16,9 +17,9 @@ from pynelive.bus.journal import delete
 from pynelive.bus.messages import Bar, End, Instrument, Message, State
 from pynelive.bus.publisher import FRAME_MESSAGES, Publisher
 from pynelive.bus.rundir import RunDir
+from pynelive.bus.specs import JournalSpec
 from pynelive.bus.subscriber import from_head
-from pynelive.bus.topology import JournalSpec
-from pynelive.bus.wire import Replayed, Reply, Start, heartbeat_topic
+from pynelive.bus.wire import heartbeat_topic
 from support import STREAM, Taken, make_bar, publishing, run_dir, wait_until
 
 

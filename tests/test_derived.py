@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 from pynelive.bus.archive import Archive, Page
 from pynelive.bus.messages import Bar, End, Instrument
-from pynelive.bus.topology import QualitySpec
+from pynelive.bus.specs import QualitySpec
 from pynelive.producers.calendar import Calendar
 from pynelive.producers.derived import Derived, DerivedArchive, fault_of, method_of
 from pynelive.producers.ledger import Ledger

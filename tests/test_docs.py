@@ -19,7 +19,7 @@ import msgspec
 import pynelive
 import pytest
 from pynelive.bus.hosts import HostSpec
-from pynelive.bus.topology import (
+from pynelive.bus.specs import (
     BusSpec,
     InstanceSpec,
     JournalSpec,

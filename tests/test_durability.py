@@ -20,7 +20,8 @@ from pynelive.bus.messages import Bar, Instrument
 from pynelive.bus.ohlcv import ohlcv_path, read_bars
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.topology import JournalSpec, read
+from pynelive.bus.specs import JournalSpec
+from pynelive.bus.topology import read
 from pynelive.bus.wire import decode, encode
 from pynelive.sinks.contract import Delivery, Sink
 from pynelive.sinks.csv import CsvSink

@@ -9,8 +9,9 @@ from fuzz import attack
 from fuzz_world import STREAM, World, world
 from pynelive.bus import wire
 from pynelive.bus.archive import MOST_HISTORY, Desk
+from pynelive.bus.calls import encode_call
 from pynelive.bus.messages import Bar
-from pynelive.bus.wire import HEADER, LATEST, VERSION, encode, encode_call
+from pynelive.bus.wire import HEADER, LATEST, VERSION, encode
 from support import make_bar, wait_until
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import made_venue
 import pytest
 from made_venue import MINUTE, Made, asked, truth
+from pynelive.bus.calls import Start
 from pynelive.bus.cursor import Cursor
 from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.messages import Bar, Instrument
@@ -23,8 +24,8 @@ from pynelive.bus.names import Key
 from pynelive.bus.ohlcv import read_bars
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.topology import JournalSpec, load
-from pynelive.bus.wire import Start
+from pynelive.bus.specs import JournalSpec
+from pynelive.bus.topology import load
 from pynelive.producers.feed import Feed
 from pynelive.producers.history import History
 from pynelive.producers.venue import VenueClaim, holder

@@ -20,6 +20,7 @@ import zmq
 from hostile import knock_till_it_leaves, shake_hands
 from networks import Network, missing
 from pynelive.bus import security, sockets
+from pynelive.bus.calls import Info, encode_call
 from pynelive.bus.discovery import announce_elsewhere, find_bus, publishers
 from pynelive.bus.errors import Fault, Hopeless, TopologyError
 from pynelive.bus.hosts import Door, chosen_host, door_of, wiring
@@ -31,7 +32,6 @@ from pynelive.bus.security import Gate, check_key, key_of, make_key, read_key
 from pynelive.bus.sockets import Curve
 from pynelive.bus.supervisor import Supervisor
 from pynelive.bus.topology import Topology, load, read
-from pynelive.bus.wire import Info, encode_call
 from several import Hosts, loopback
 from support import STREAM, Taken, make_bar, publishing, wait_until
 from topologies import COMMAND, Bench, running, wait_for

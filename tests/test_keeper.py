@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 from pynelive.bus.messages import Bar, Instrument, State
 from pynelive.bus.names import Key
-from pynelive.bus.topology import QualitySpec
+from pynelive.bus.specs import QualitySpec
 from pynelive.producers import clock
 from pynelive.producers.budget import Budget, Rate
 from pynelive.producers.calendar import Calendar

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from pynelive.bus.messages import Bar, Instrument, State
 from pynelive.bus.names import Key
-from pynelive.bus.topology import QualitySpec
+from pynelive.bus.specs import QualitySpec
 from pynelive.producers.calendar import Calendar
 from pynelive.producers.contract import Capabilities
 from pynelive.producers.lane import Lane

@@ -11,7 +11,8 @@ import pytest
 from pynelive.bus.messages import Bar, End, Executed, Instrument, Message, Signal, State, Told
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.topology import BusSpec, ProducerSpec, RunnerSpec, Topology
+from pynelive.bus.specs import BusSpec, ProducerSpec, RunnerSpec
+from pynelive.bus.topology import Topology
 from pynelive.runners.feed import RunnerFeed
 from support import STREAM, Taken, make_bar, wait_until
 

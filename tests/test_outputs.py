@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 from jobs import EXAMPLES, Result, daily_bars, make_job, with_forming, write_script
 from jobs import Run as RunJobs
+from pynelive.bus.calls import Start
 from pynelive.bus.messages import Account, Drawing, Fill, Message, Meta, Plot, Run, Signal, is_forming
 from pynelive.bus.picture import Picture
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscribe import listen
-from pynelive.bus.wire import Start, encode
+from pynelive.bus.wire import encode
 from support import publishing, run_dir
 
 DRAW = '''"""@pyne"""

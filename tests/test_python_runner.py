@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pynelive.bus.errors import Fault
 from pynelive.bus.messages import Account, Bar, Executed, Fill, Instrument, Message, Order, Plot, Seal, Signal, Told
-from pynelive.bus.topology import RunnerSpec
+from pynelive.bus.specs import RunnerSpec
 from pynelive.runners.paper import Book
 from pynelive.runners.python import PythonRunner
 from topologies import Bench

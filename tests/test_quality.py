@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 from pynelive.bus.messages import Bar, Instrument, Span
-from pynelive.bus.topology import QualitySpec
+from pynelive.bus.specs import QualitySpec
 from pynelive.commands.app import app
 from pynelive.commands.quarantine import RULES
 from pynelive.producers import quarantine as quarantine_module

@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 from pynelive.bus import reports
 from pynelive.bus.reports import MOST_PEERS, Peer, Peers, Report
+from pynelive.bus.specs import JournalSpec
 from pynelive.bus.subscriber import Subscriber
-from pynelive.bus.topology import JournalSpec
 from pynelive.bus.track import Track
 from pynelive.commands.app import main
 from support import STREAM, Taken, make_bar, publishing, run_dir, wait_until

@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from pynelive.bus import graph
 from pynelive.bus.errors import TopologyError
-from pynelive.bus.topology import (
-    BusSpec,
-    JournalSpec,
-    ProducerSpec,
-    RunnerSpec,
-    SinkSpec,
-    Topology,
-    load,
-    read,
-    seats_of,
-)
+from pynelive.bus.specs import BusSpec, JournalSpec, ProducerSpec, RunnerSpec, SinkSpec, seats_of
+from pynelive.bus.topology import Topology, load, read
 from pynelive.commands import app
 
 SOUND = """

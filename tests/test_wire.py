@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pynelive.bus.calls import decode_reply, decode_request
 from pynelive.bus.messages import Alert, Bar, End, Executed, Instrument, Message, Plot, Span, State
 from pynelive.bus.names import matches, parse_key
 from pynelive.bus.wire import (
@@ -13,8 +14,6 @@ from pynelive.bus.wire import (
     Malformed,
     decode,
     decode_heads,
-    decode_reply,
-    decode_request,
     encode,
     parse_frame,
     read_mark,

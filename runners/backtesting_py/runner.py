@@ -13,7 +13,7 @@ from typing import Literal
 from ...bus.errors import Hopeless, TopologyError
 from ...bus.messages import Bar, Instrument, Log, Message, Plot
 from ...bus.plugins import configure
-from ...bus.topology import RunnerSpec
+from ...bus.specs import RunnerSpec
 from ..contract import Allowed, Runner
 from .engine import Engine
 from .library import BROKER

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from pynelive import Fault, listen
+from pynelive.bus.calls import Start
 from pynelive.bus.messages import Bar, Message, Run
-from pynelive.bus.wire import Start
 
 from .oracle import Item, heard, heard_path, items, line
 

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from networks import missing
 from pynelive.bus.asker import Questions
+from pynelive.bus.calls import Info
 from pynelive.bus.discovery import publishers
 from pynelive.bus.ohlcv import last_time_ms
 from pynelive.bus.rundir import RunDir
-from pynelive.bus.wire import Info
 from soak import anonymous_mb
 
 from .faults import PUBLISHERS

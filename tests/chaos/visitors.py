@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 
 from pynelive import Fault, listen
-from pynelive.bus.wire import Start
+from pynelive.bus.calls import Start
 
 from .oracle import heard_path, items, line
 from .world import STREAMS

@@ -25,7 +25,8 @@ from typing import NamedTuple
 
 from pynelive.bus.names import Key, parse_key
 from pynelive.bus.rundir import is_held
-from pynelive.bus.topology import ProducerSpec, Topology, read
+from pynelive.bus.specs import ProducerSpec
+from pynelive.bus.topology import Topology, read
 from pynelive.producers import clock
 from pynelive.producers.sessions import EPOCH_MS
 
