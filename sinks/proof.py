@@ -74,15 +74,15 @@ def _published(journal: Journal, stream: str) -> dict[int, list[Bar]]:
 
 
 def _differences(bars: dict[int, Bar], published: dict[int, list[Bar]], beside: set[int]) -> Iterator[str]:
-    """Between the first and the last bar that both have."""
+    """What is missing between the first and the last bar that both have; and what nothing that is kept bears out."""
     common = sorted(bars.keys() & published.keys())
+    first_ms, last_ms = min(published), max(published)
     for time_ms in sorted(bars.keys() | published.keys()):
-        if not (common and common[0] <= time_ms <= common[-1]):
-            continue
         bar, versions = bars.get(time_ms), published.get(time_ms, [])
-        if bar is None and time_ms not in beside:
-            yield f"the bar of {day(time_ms)} was published and is not recorded"
-        elif bar and not any(same(bar, version) for version in versions):
+        if bar is None:
+            if common and common[0] < time_ms < common[-1] and time_ms not in beside:
+                yield f"the bar of {day(time_ms)} was published and is not recorded"
+        elif first_ms <= time_ms <= last_ms and not any(same(bar, version) for version in versions):
             yield f"the bar of {day(time_ms)}\n  recorded   {_values(bar)}\n  published  " \
                   f"{' then '.join(map(_values, versions)) or 'never'}"
 

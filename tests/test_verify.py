@@ -7,11 +7,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pynecore.core.ohlcv import OHLCVWriter
+from pynecore.types.ohlcv import OHLCV
 from pynelive.bus.journal import Journal
 from pynelive.bus.messages import Executed, Message, Plot, Run, Seal
 from pynelive.bus.outgoing import Out
 from pynelive.bus.wire import decode, encode
 from pynelive.runners.verify import doubts
+from pynelive.sinks.proof import verify_recording
+from support import STREAM, make_bar
 from topologies import COMMAND, Bench, Ended, running, wait_for
 
 DEMO = """
@@ -181,3 +185,19 @@ def test_a_changed_script_begins_a_new_run(tmp_path: Path) -> None:
         wait_for(lambda: sum(isinstance(m, Executed) for m in journal()) > 500)
         assert bench.ps()["one"]["restarts"] == 1
         assert "one.py has changed: a new run begins" in bench.log("one")
+
+
+def test_an_invented_bar_is_no_proof(tmp_path: Path) -> None:
+    """A bar of the file inside of what the journal keeps was published, or it is named; at the file's end too."""
+    journal = Journal(tmp_path / "journal")
+    out = Out(STREAM, journal.track(STREAM))
+    messages = [make_bar(number) for number in (1, 2, 3, 6)]
+    journal.append(out.track, encode(messages), 4, *out.remember(messages))
+    path = tmp_path / "x.ohlcv"
+    for numbers, difference in (((1, 2, 3), False), ((1, 2, 3, 5), True), ((4, 5), True), ((0, 1, 2), False)):
+        path.unlink(missing_ok=True)
+        with OHLCVWriter(path, "1") as file:
+            for each in map(make_bar, numbers):
+                file.write(OHLCV(each.time_ms, each.open, each.high, each.low, each.close, each.volume))
+        assert bool(verify_recording(path, STREAM, journal).difference) is difference, numbers
+    journal.close()
