@@ -98,12 +98,21 @@ class Process:
         except (ProcessLookupError, PermissionError):
             pass  # it has ended already (macOS refuses to signal what is not reaped yet)
 
+    def _bury(self) -> None:
+        """Its own children are ours if it died while orphans were taken in (``warm.py``)."""
+        try:
+            while os.waitpid(-self.pid, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass  # no more of them
+
     async def exited(self) -> int:
         """Its exit code, negative for a signal, once all it said is read; what it left behind is killed."""
         code = await self._code
         self.kill()
         await asyncio.wait([self._readers], timeout=_LEFT_S)
         self._readers.cancel()
+        self._bury()
         if not self._commands.is_closing():
             self._commands.abort()
         return code
