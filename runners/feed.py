@@ -18,7 +18,7 @@ from ..bus.cursor import Cursor
 from ..bus.errors import Again, Fault, Hopeless
 from ..bus.hosts import door_of
 from ..bus.journal import Journal
-from ..bus.messages import End, Message, State
+from ..bus.messages import Message
 from ..bus.plugins import find
 from ..bus.publisher import Publisher
 from ..bus.rundir import RunDir
@@ -179,7 +179,8 @@ class RunnerFeed:
             await seat.begin(cursor)
         for seat in fed:
             seat.say_run()
-            seat.catch_up()
+            for other, next_seq in seat.catch_up():
+                self._ack(other, next_seq)
         return start(seats, cursor)
 
     # --- executing ------------------------------------------------------------------------------------------
@@ -235,12 +236,16 @@ class RunnerFeed:
             self._wake.set()
             return
         self._broken = False
-        if type(message) in (End, State) and all(seat.ended for seat in self._all):
+        if all(seat.ended for seat in self._all):
             self._ended = True
             self._wake.set()
         if failpoints.ACTIVE:
             failpoints.hit("runner.between-journal-and-ack")
-        if next_seq:
+        self._ack(cursor, next_seq)
+
+    def _ack(self, cursor: Cursor, next_seq: int) -> None:
+        """What is still kept for a script that is to be made is in no journal."""
+        if next_seq and all(seat.begun for seat in self._seats[cursor.stream]):
             self._subscriber.ack({cursor.stream: (cursor.epoch, next_seq)})
 
     # --- what the supervisor asks ---------------------------------------------------------------------------

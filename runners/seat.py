@@ -18,7 +18,7 @@ import msgspec
 from ..bus import failpoints
 from ..bus.calls import Start
 from ..bus.cursor import Cursor
-from ..bus.errors import Hopeless
+from ..bus.errors import Again, Hopeless
 from ..bus.journal import Journal
 from ..bus.messages import (
     Alert,
@@ -93,6 +93,11 @@ class Seat:
         self._identity = identity(spec, self._script)
 
     @property
+    def begun(self) -> bool:
+        """Whether the script is there, and executes what comes."""
+        return self._player is not None
+
+    @property
     def live(self) -> bool:
         """Whether the warm-up is over."""
         return self._player is not None and self._player.live
@@ -122,6 +127,8 @@ class Seat:
         if self.spec.fallback and runner.describes[1] == "strategy":
             raise Hopeless(f"runner '{self.spec.name}': a strategy may not trade on the bars of a stand-in: "
                            "remove fallback = true")
+        if identity(self.spec, self._script) != self._identity:
+            raise Again(f"{self.spec.script} has changed before it began: a new run begins")
         player = Player(self.spec, runner)
         await self._find_contexts(runner, cursor)
         await self._replay_own_journal(player)
@@ -138,11 +145,12 @@ class Seat:
             self._contexts = await self._security.find(asked)
             runner.provide(cursor.stream, self._contexts, self._topology.run_dir / "contexts" / self.spec.name)
 
-    def catch_up(self) -> None:
-        """Execute what other streams have said before the script was there."""
+    def catch_up(self) -> Iterator[tuple[Cursor, int]]:
+        """Execute what other streams have said before the script was there; the seq behind each."""
         early, self._early = self._early, []
         for item in early:
             self.execute(*item)
+            yield item[0], item[2]
 
     def recall(self, journal: Journal) -> None:
         """Learn how far each stream was executed, before the script is there."""
@@ -224,6 +232,15 @@ class Seat:
             self._end(self._player, message.reason)
         else:
             self._execute_word(self._player, cursor, message, next_seq)
+        self._stop_if_out(cursor, next_seq)
+
+    def _stop_if_out(self, cursor: Cursor, next_seq: int) -> None:
+        """An outage that is over when the script hears of it stops nothing."""
+        if self.spec.on_outage != "stop" or self.ended or not (player := self._player):
+            return
+        if player.out and cursor.stream == self.spec.stream and next_seq >= cursor.head:
+            log.warning("%s: %s is out, and on_outage is stop: the run ends", self.spec.name, cursor.stream)
+            self._end(player, f"{cursor.stream} is out")
 
     def _was_executed(self, cursor: Cursor, message: Message, next_seq: int) -> bool:
         """Whether another seat of the process wanted this again, or another stream of this one."""
@@ -240,6 +257,8 @@ class Seat:
             return
         history = not player.live and (older or self._still_warming(message, next_seq))
         if not bar.closed and (history or not player.runner.wants_forming):
+            for word in told:
+                self._execute_word(player, cursor, word, next_seq)
             return
         if not (history or player.live):
             self._publish(self.stream, State("live", bar.time_ms, "the script is live"), *player.go_live())
@@ -284,9 +303,6 @@ class Seat:
             return
         told = Told(cursor.stream, message, cursor.epoch, next_seq)
         self._say(told, player.tell(told))
-        if player.out and self.spec.on_outage == "stop" and next_seq >= cursor.head:
-            log.warning("%s: %s is out, and on_outage is stop: the run ends", self.spec.name, cursor.stream)
-            self._end(player, f"{cursor.stream} is out")
 
     def _take_contexts(self, player: Player, bar: Bar) -> None:
         """Let the script know what has closed in its other streams; the journal keeps that before the bar itself."""
@@ -358,7 +374,8 @@ class Seat:
 def start(seats: Sequence[Seat], cursor: Cursor) -> Start:
     """Where a stream of these seats goes on: at the earliest that one of them wants; the others pass over the rest."""
     fed = [seat for seat in seats if seat.spec.stream == cursor.stream]
-    places = [seat.places[cursor.stream] for seat in seats if cursor.stream in seat.places]
+    warm = [seat for seat in seats if seat not in fed or seat.live or seat.last_ms]  # others were told states at most
+    places = [seat.places[cursor.stream] for seat in warm if cursor.stream in seat.places]
     older = seats[0].spec.history if fed and cursor.instrument else 0
     if len(places) < len(seats):
         head = Start(last=seats[0].spec.history if fed else 0)
