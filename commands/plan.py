@@ -97,8 +97,8 @@ def plan_of(topology: Topology, seats: Sequence[RunnerSpec]) -> Plan:
     """What these scripts need, with who publishes it."""
     made = Plan()
     for seat in seats:
+        script, chart = topology.resolve(seat.script), _chart(seat)
         made.add(seat.stream, seat.history)
-        script, chart = topology.resolve(seat.script), _guess(seat.stream)
         for asked in requests_of(script, seat.inputs, chart_of(chart)):
             if stream := _stream_of(topology, seat.stream, asked):
                 if stream != seat.stream:
@@ -118,12 +118,23 @@ def _stream_of(topology: Topology, chart: str, asked: Asked) -> str | None:
     if asked.symbol is None or asked.timeframe is None:
         return None
     timeframe = asked.timeframe or own.timeframe
+    try:
+        timeframe_ms(timeframe)
+    except ValueError:  # such as a month, of which the bus has no bars
+        return None
     if asked.symbol in ("", own.ticker, f"{own.prefix}:{own.ticker}"):
         return f"{symbol_of(chart)}@{timeframe}"
     symbols = {symbol_of(stream) for stream in (chart, *topology.streams) if not stream.startswith("run:")}
     known = {f"{symbol}@{timeframe}": _guess(f"{symbol}@{timeframe}") for symbol in symbols}
     named = asked.symbol.partition(":")[0] in {*PROVIDERS, *topology.prefixes.values(), "pyne"}
     return stream_of(asked.symbol, timeframe, known, own.prefix) or (f"{asked.symbol}@{timeframe}" if named else None)
+
+
+def _chart(seat: RunnerSpec) -> Instrument:
+    try:
+        return _guess(seat.stream)
+    except ValueError as error:
+        raise TopologyError([f"{seat.script}, stream: {error}"]) from None
 
 
 def _guess(stream: str) -> Instrument:

@@ -99,3 +99,17 @@ def test_named_scripts_need_a_chart(
     said = capsys.readouterr().out
     assert "ccxt:BYBIT:BTC/USDT@60" in said
     assert "line 18: DEMO:ETHUSDT@?" in said
+
+
+def test_what_is_no_timeframe_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the chart it is a fault, in one sentence; of a request it is among what cannot be told."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.replace('timeframe="60"', 'timeframe="M"'))
+    path = tmp_path / "topology.toml"
+    path.write_text(TOPOLOGY + RUNNER.replace("demo:BTC/USDT@1", "blah"))
+    for words in ([str(path)], [str(script), "--stream", "blah"]):
+        assert main(["plan", *words]) == 2
+        [said] = capsys.readouterr().err.splitlines()
+        assert "script.py, stream: 'blah' names no timeframe: write SYMBOL@TIMEFRAME" in said
+    assert main(["plan", str(script), "--stream", "demo:BTC/USDT@1"]) == 1
+    assert "line 9: DEMO:BTCUSDT@M" in capsys.readouterr().out
