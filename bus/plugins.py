@@ -22,7 +22,7 @@ import msgspec
 from .errors import TopologyError
 from .tables import nearest, plain
 
-__all__ = ["configure", "find", "names", "nearest"]
+__all__ = ["configure", "find", "names", "nearest", "needs"]
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -76,6 +76,12 @@ def configure(config_class: type[C], options: Mapping[str, object]) -> C:
     if problems:
         raise TopologyError(sorted(problems))
     return config_class(**values)
+
+
+def needs(what: str, package: str, extra: str) -> str:
+    """The sentence for what an extra would bring."""
+    return (f"{what} needs the package {package}: pip install 'pynelive[{extra}]', "
+            f"or in a checkout .venv/bin/pip install -e '.[{extra}]'")  # fmt: skip
 
 
 def _is_file(name: str) -> bool:

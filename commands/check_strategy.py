@@ -25,6 +25,7 @@ def check_strategy(
     file: Path, data: Path, lookback: int | None, inputs: tuple[str, ...], options: tuple[str, ...], as_json: bool
 ) -> int:
     """Compare a strategy's decisions in a backtest of DATA (.ohlcv or .csv) with those it would make live."""
+    from ..runners.backtesting_py import library  # noqa: F401 - first: it says what is not installed
     from ..runners.backtesting_py.check import check, lines
 
     report = check(file, _bars(data), lookback or 0, dict(map(named_value, inputs)), dict(map(named_value, options)))

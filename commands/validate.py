@@ -99,12 +99,13 @@ def _parsed(text: str) -> list[Key]:
 
 
 def _check_runner(spec: RunnerSpec) -> None:
-    """By name only: a runner's class brings all of PyneCore with it."""
+    """Without its class, which brings all of PyneCore with it."""
     known = names(runners.RUNNERS, runners.GROUP)
     if spec.type not in known and ".py" not in spec.type:
         raise TopologyError([f"runner '{spec.type}' is unknown{nearest(spec.type, known)}"])
     if len(spec.instances) > 1 and spec.type == "pyne":
         raise TopologyError(["a process runs one PyneCore script: give each of its instances a [[runner]] of its own"])
+    runners.check_options(spec.type, spec.options)
 
 
 def _same_file(topology: Topology) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..bus.errors import TopologyError
-from ..bus.plugins import find
+from ..bus.plugins import find, needs
 from .contract import Provider
 
 GROUP = "pynelive.providers"
@@ -43,8 +43,7 @@ def find_provider(name: str, base: Path) -> type[Provider]:
         if not (name in _EXTRAS and isinstance(error.__cause__, ModuleNotFoundError)):
             raise
         extra, missing = _EXTRAS[name], error.__cause__.name
-        raise TopologyError([f"provider '{name}' needs the package {missing}: pip install 'pynelive[{extra}]', "
-                             f"or in a checkout .venv/bin/pip install -e '.[{extra}]'"]) from None  # fmt: skip
+        raise TopologyError([needs(f"provider '{name}'", str(missing), extra)]) from None
     if not getattr(found, "name", ""):
         raise TopologyError([f"provider '{name}' has no name: add name = \"…\" to class {found.__name__}"])
     return found

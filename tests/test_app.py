@@ -53,6 +53,18 @@ def test_an_end_is_a_sentence_and_an_exit_code(
     assert capsys.readouterr().err.endswith(said)
 
 
+def test_a_library_that_is_not_installed_is_a_sentence(tmp_path: Path) -> None:
+    """`check-strategy` says what to install."""
+    (tmp_path / "mine.py").touch()
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(['backtesting', 'numpy', 'pandas'])); "
+        "from pynelive.commands import app; sys.exit(app.main(['check-strategy', 'mine.py', 'mine.py']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    [said] = done.stderr.splitlines()
+    assert (done.returncode, "pip install -e '.[backtesting]'" in said) == (1, True)
+
+
 def test_help_imports_no_command() -> None:
     """Help and completion stay instant: nothing is loaded but click and the table."""
     code = (

@@ -228,6 +228,25 @@ def test_plugins_faults_join_the_files(tmp_path: Path, capsys: pytest.CaptureFix
         assert part in said
 
 
+WRONG_RUNNERS = {
+    "no options": ("options = { foo = 1 }", "ema: option 'foo' is unknown: there is none"),
+    "python": ('type = "python"\noptions = { chas = 3 }', "ema: option 'chas' is unknown: did you mean 'cash'?"),
+    "library": ('type = "backtesting"', "needs the package backtesting: pip install 'pynelive[backtesting]'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_RUNNERS)
+def test_a_runner_that_could_not_run_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its options and what is not installed, and nothing else."""
+    monkeypatch.setitem(sys.modules, "backtesting", None)  # type: ignore[arg-type]  # as if it were not installed
+    text, words = WRONG_RUNNERS[name]
+    assert app.main(["check", str(written(tmp_path, SOUND + text))]) == 2
+    [said] = capsys.readouterr().err.splitlines()
+    assert words in said
+
+
 def test_what_is_found_later_by_an_actor_is_found_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

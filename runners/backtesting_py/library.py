@@ -19,11 +19,9 @@ try:
     from backtesting.backtesting import Order, Trade, _Broker, _OutOfMoneyError
 except ModuleNotFoundError as error:
     from ...bus.errors import Hopeless
+    from ...bus.plugins import needs
 
-    raise Hopeless(
-        f"strategies of backtesting.py need that library, and there is no module {error.name}: "
-        "pip install 'pynelive[backtesting]'"
-    ) from None
+    raise Hopeless(needs("a strategy of backtesting.py", str(error.name), "backtesting")) from None
 except ImportError as error:
     from ...bus.errors import Hopeless
 

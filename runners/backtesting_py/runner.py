@@ -15,8 +15,8 @@ from ...bus.messages import Bar, Instrument, Log, Message, Plot
 from ...bus.plugins import configure
 from ...bus.specs import RunnerSpec
 from ..contract import Allowed, Runner
+from . import library  # first: it says what is not installed
 from .engine import Engine
-from .library import BROKER
 from .loading import faults, load
 from .orders import Reporter
 from .probe import Probe, probe
@@ -137,7 +137,7 @@ class BacktestingRunner(Runner):
             yield
         for warning in caught:
             place = (warning.filename, warning.lineno)
-            if warning.filename == BROKER or place not in self._warned:
+            if warning.filename == library.BROKER or place not in self._warned:
                 self._warned.add(place)
                 self._warn(str(warning.message))
 
