@@ -301,6 +301,8 @@ class Seat:
         """Tell the script what is no bar of its stream, if that is anything to it."""
         if not (next_seq and player.hears and isinstance(message, Bar | State | Said)):
             return
+        if is_forming(message) and not player.runner.wants_forming:
+            return  # latest-wins: it would be kept in the journal for ever
         told = Told(cursor.stream, message, cursor.epoch, next_seq)
         self._say(told, player.tell(told))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from pynelive.bus.errors import Again
-from pynelive.bus.messages import Alert, Bar, End, Executed, Instrument, Run, State, Told
+from pynelive.bus.messages import Alert, Bar, End, Executed, Instrument, Plot, Run, State, Told
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.topology import RunnerSpec
@@ -79,11 +79,12 @@ async def test_what_waits_for_the_script_is_not_acknowledged(tmp_path: Path) -> 
         await each.close()
 
 
-async def test_an_alert_inside_a_bar_reaches_who_reads_closes_only(tmp_path: Path) -> None:
-    """A script that follows another is told all that it said, whichever bars it wants."""
+@pytest.mark.parametrize("updates", ["auto", "all"])
+async def test_an_alert_inside_a_bar_reaches_who_reads_closes_only(updates: str, tmp_path: Path) -> None:
+    """A script that follows another is told all that it said, whichever bars it wants; how a bar looks, if it does."""
     (tmp_path / "echo.py").write_text(ECHO)
     topology = bus(tmp_path)
-    runner = structs.replace(topology.runners[0], script="echo.py", stream="run:a")
+    runner = structs.replace(topology.runners[0], script="echo.py", stream="run:a", updates=updates)
     topology = structs.replace(topology, runners=(runner, RunnerSpec("a", "echo.py", STREAM, type="python")))
     run = RunDir(topology)
     publisher = Publisher(run, "a")
@@ -94,8 +95,11 @@ async def test_an_alert_inside_a_bar_reaches_who_reads_closes_only(tmp_path: Pat
     async with running(topology):
         publisher.publish("run:a", Executed(make_bar(2, closed=False), 1, 2), Alert(120_000, "inside"))
         publisher.flush()
+        publisher.forming("run:a", Plot(120_000, {"x": 1.0}, closed=False))
+        publisher.flush()
         publisher.publish("run:a", Executed(make_bar(2), 1, 3), Alert(120_000, "last"))
-        await wait_until(lambda: len(said(heard, Executed)) == 2)
+        await wait_until(lambda: len(said(heard, Alert)) == 3)
+    assert all(told.message.closed for told in said(heard, Told) if isinstance(told.message, Plot)) or updates == "all"
     assert [alert.message for alert in said(heard, Alert)] == ["first", "inside", "last"]
     await heard.subscriber.close()
     await publisher.close()
