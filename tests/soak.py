@@ -53,7 +53,7 @@ name = "rsi"
 type = "pyne"
 script = "EXAMPLES/rsi.py"
 stream = "demo:S000/USDT@1"
-options = {{ updates = "all" }}
+updates = "all"
 journal = {{ max_mb = {rsi} }}
 """
 
