@@ -57,22 +57,23 @@ def find(name: str, table: Mapping[str, str], group: str, base: Path, contract: 
     return _checked(found, f"{kind} '{name}'", contract)
 
 
-def configure(config_class: type[C], options: Mapping[str, object]) -> C:
+def configure(config_class: type[C], options: Mapping[str, object], word: str = "option") -> C:
     """Make the ``Config`` dataclass from a topology's options, strictly.
 
+    :param word: what one of them is called
     :raises TopologyError: all faults at once, each naming its key
     """
     known = {item.name: item for item in fields(config_class) if item.init}  # type: ignore[arg-type]
     hints = get_type_hints(config_class)
-    problems = [f"option '{key}' is unknown{nearest(key, known)}" for key in options if key not in known]
-    problems += [f"option '{key}' is missing" for key, item in known.items()
+    problems = [f"{word} '{key}' is unknown{nearest(key, known)}" for key in options if key not in known]
+    problems += [f"{word} '{key}' is missing" for key, item in known.items()
                  if key not in options and _required(item)]
     values = {}
     for key in known.keys() & options.keys():
         try:
             values[key] = msgspec.convert(options[key], hints[key], strict=True)
         except msgspec.ValidationError as error:
-            problems.append(f"option '{key}' {plain(str(error), hints[key])}")
+            problems.append(f"{word} '{key}' {plain(str(error), hints[key])}")
     if problems:
         raise TopologyError(sorted(problems))
     return config_class(**values)

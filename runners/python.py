@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from msgspec.structs import replace
 
-from ..bus.errors import Fault, Hopeless
+from ..bus.errors import Fault, Hopeless, TopologyError
 from ..bus.messages import Account, Bar, Instrument, Message, Order, Plot, Signal
 from ..bus.plugins import configure, find
 from ..bus.specs import RunnerSpec
@@ -52,7 +52,7 @@ class PythonRunner(Runner):
         self._account: Account | None = None
         with self._faults():
             kind = find(script.name, {}, "pynelive.strategy", script.parent, Strategy)  # type: ignore[type-abstract]
-            self._strategy = kind(configure(kind.Config, spec.inputs), instrument)
+            self._strategy = kind(_inputs(kind, spec, script), instrument)
             self._strategy.equity = options.cash
             self._strategy.on_start()
 
@@ -149,6 +149,14 @@ class PythonRunner(Runner):
             bar = datetime.fromtimestamp(self._time_ms / 1000, UTC).strftime(" on the bar of %Y-%m-%dT%H:%M:%SZ")
             place = line_of(error, self._path) + (bar if self._time_ms else "")
             raise Hopeless(f"the script {self._path} failed{place}: {text_of(error)}") from error
+
+
+def _inputs(kind: type[Strategy], spec: RunnerSpec, script: Path) -> object:
+    try:
+        return configure(kind.Config, spec.inputs, "input")
+    except TopologyError as error:
+        raise Hopeless(f"runner '{spec.name}': the script {script} cannot take its inputs: "
+                       f"{'; '.join(error.problems)}") from None  # fmt: skip
 
 
 def action_of(orders: Iterable[Order]) -> Literal["buy", "sell", "close", "hold"]:

@@ -204,6 +204,7 @@ def test_a_fault_is_one_sentence(tmp_path: Path) -> None:
     runner = PythonRunner(spec, script, Instrument("X", "1"), None)
     with pytest.raises(Fault, match=r"broken.py failed at line 4 on the bar of 1970-01-01T00:01:00Z: AttributeError"):
         runner.push(bar(1, 1, 1, 1, 1))
-    spec = RunnerSpec("broken", str(script), "demo:X@1", inputs={"length": 3})
-    with pytest.raises(Fault, match="'length' is unknown"):
+    spec = RunnerSpec("broken/b", str(script), "demo:X@1", inputs={"length": 3, "width": 1})
+    said = r"^runner 'broken/b': .*broken.py cannot take its inputs: input 'length' is unknown.*; input 'width'.*$"
+    with pytest.raises(Fault, match=said):
         PythonRunner(spec, script, Instrument("X", "1"), None)
