@@ -21,6 +21,9 @@ class Picture:
     """The messages of one stream, folded."""
 
     def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         self._run: Run | None = None
         self._state: State | None = None
         self._metas: dict[str, Fields] = {}
@@ -47,7 +50,8 @@ class Picture:
                 self._metas |= {plot["id"]: plot for plot in message.plots}
             elif type(message) is State:
                 self._state = message
-            elif type(message) is Run:
+            elif type(message) is Run:  # another one begins: nothing of the last one stands
+                self._clear()
                 self._run = message
 
     def _draw(self, drawing: Drawing) -> None:
@@ -55,7 +59,7 @@ class Picture:
         if drawing.op == "delete":
             self._drawn.pop(key, None)
             return
-        known = self._drawn.get(key)
+        known = self._drawn.get(key) if drawing.op == "update" else None
         fields = changed(known.fields, drawing.fields) if known else drawing.fields
         self._drawn[key] = Drawing(drawing.time_ms, "create", drawing.kind, drawing.id, fields)
 

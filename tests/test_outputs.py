@@ -314,3 +314,13 @@ def test_filled_orders_say_their_words(run: RunJobs, tmp_path: Path) -> None:
     assert [alert for alert in said if alert[2] != "bought"] == outs
     assert {word for *_, word in outs} == {"won", "lost", "enough"}
     assert {fill.entry_ms for fill in fills} <= {time_ms for time_ms, title, _ in said if title == "up"}
+
+
+def test_a_picture_told_again_is_that_of_who_comes_late() -> None:
+    """A new run, or a picture after a gap, leaves nothing behind of what stood before."""
+    early, late = Picture(), Picture()
+    early.take([Drawing(1, "create", "line", number, {"x": 1, "color": "red"}) for number in (1, 2)])
+    again = [Run("script.py", "demo:A@1", "id"), Drawing(5, "create", "line", 1, {"x": 2})]
+    for picture in (early, late):
+        picture.take(again)
+    assert early.messages() == late.messages()
