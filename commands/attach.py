@@ -205,7 +205,10 @@ def exec_script(
 ) -> int:
     """Attach a PyneCore script to a stream: warm it up with history, then print what it says live."""
     from ..runners.feed import RunnerFeed
+    from ..runners.kinds import misfit
 
+    if fault := misfit(script, "pyne"):
+        raise Fault(fault)
     run = find_bus(bus, host)
     asyncio.run(_found(run, (stream,)))
     name = f"exec-{script.stem}-{os.getpid()}"

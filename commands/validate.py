@@ -24,6 +24,7 @@ from ..producers.derived import fault_of
 from ..producers.keys import completed
 from ..producers.table import find_provider
 from ..runners import table as runners
+from ..runners.kinds import misfit
 from ..sinks.table import find_sink
 
 
@@ -61,7 +62,7 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool, accounts: dict[
             case SinkSpec():
                 configure(find_sink(spec.type, topology.base).Config, spec.options)
             case RunnerSpec():
-                _check_runner(spec)
+                _check_runner(topology, spec)
     except (TopologyError, ConfigError) as error:
         return [without_secrets(problem) for problem in error.problems]
     except Fault as fault:
@@ -98,13 +99,15 @@ def _parsed(text: str) -> list[Key]:
         return []
 
 
-def _check_runner(spec: RunnerSpec) -> None:
+def _check_runner(topology: Topology, spec: RunnerSpec) -> None:
     """Without its class, which brings all of PyneCore with it."""
     known = names(runners.RUNNERS, runners.GROUP)
     if spec.type not in known and ".py" not in spec.type:
         raise TopologyError([f"runner '{spec.type}' is unknown{nearest(spec.type, known)}"])
     if len(spec.instances) > 1 and spec.type == "pyne":
         raise TopologyError(["a process runs one PyneCore script: give each of its instances a [[runner]] of its own"])
+    if fault := misfit(topology.resolve(spec.script), spec.type):
+        raise TopologyError([fault])  # its options are those of another type
     runners.check_options(spec.type, spec.options)
 
 

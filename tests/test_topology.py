@@ -247,6 +247,32 @@ def test_a_runner_that_could_not_run_is_refused(
     assert words in said
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "own"),
+    [
+        ("python", '"""@pyne\n"""\nfrom pynecore.lib import script\n', "pyne"),
+        ("pyne", "from pynelive import Bar, Strategy\n", "python"),
+        ("pyne", "from backtesting import Strategy\n", "backtesting"),
+        ("pyne", "from pynelive import Bar\n", ""),
+        ("python", "class (", ""),
+    ],
+)
+def test_a_script_of_another_type_is_told_its_own(
+    kind: str, source: str, own: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` and `exec` know it by the source; what this leaves open is not judged."""
+    options = "options = { risk = 1 }" if own else ""  # of the other type: no fault of their own
+    path = written(tmp_path, SOUND + f'type = "{kind}"\n{options}')
+    (tmp_path / "ema.py").write_text(source)
+    assert app.main(["check", str(path)]) == (2 if own else 0)
+    assert [line.partition("needs ")[2] for line in capsys.readouterr().err.splitlines()] == (
+        [f'type = "{own}"'] if own else []
+    )
+    if own and kind == "pyne":
+        assert app.main(["exec", str(tmp_path / "ema.py"), "demo:AAPL@1"]) == 1
+        assert f'ema.py is a strategy {"in" if own == "python" else "of"}' in capsys.readouterr().err
+
+
 def test_what_is_found_later_by_an_actor_is_found_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
