@@ -38,10 +38,9 @@ def parse_key(text: str) -> Key:
     :raises ValueError: a part is missing or the timeframe is none
     """
     symbol, at, timeframe = text.rpartition("@")
-    if not (at and symbol):
-        raise ValueError(
-            f"'{text}' names no timeframe: write SYMBOL@TIMEFRAME, such as {text.strip('@') or 'BTC/USDT'}@1"
-        )
+    if not symbol:
+        missing, example = ("symbol", "BTC/USDT") if at else ("timeframe", text or "BTC/USDT")
+        raise ValueError(f"'{text}' names no {missing}: write SYMBOL@TIMEFRAME, such as {example}@1")
     timeframe_ms(timeframe)
     return Key(symbol, timeframe)
 

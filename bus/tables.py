@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,11 +10,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
+from msgspec.inspect import VarTupleType, type_info
 from msgspec.structs import FieldInfo, asdict, fields
 
 S = TypeVar("S", bound=Struct)
 
-_WORDS = {"array": "list", "object": "table", "str": "string", "bool": "true or false", " | null": ""}
+_WORDS = {"array": "list", "object": "table", "str": "string", "bool": "true or false"}
 
 
 def build(kind: type[S], raw: object, place: str, problems: list[str]) -> S | None:
@@ -35,7 +37,7 @@ def build(kind: type[S], raw: object, place: str, problems: list[str]) -> S | No
             values[name] = _value(known[name], raw[name], f"{place}, {name}", problems)
         except ValueError as error:
             problems.append(f"{place}, {name}: {error}")
-    return kind(**values) if values.keys() >= set(required) else None
+    return kind(**values) if values.keys() >= set(required) and None not in values.values() else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -51,12 +53,24 @@ def _value(item: FieldInfo, raw: object, place: str, problems: list[str]) -> Any
     if isinstance(item.type, type) and issubclass(item.type, Struct):
         given = {**asdict(item.default), **raw} if isinstance(raw, dict) else raw
         return build(item.type, given, place, problems) or item.default
+    if isinstance(raw, dict) and (each := _kind_of_each(item.type)):
+        made = {name: build(each, value, f"{place}.{name}", problems) for name, value in raw.items()}
+        return None if None in made.values() else made
+    if isinstance(raw, str) and isinstance(type_info(item.type), VarTupleType):
+        problems.append(f"{place}: must be a list: write [{json.dumps(raw, ensure_ascii=False)}]")
+        raw = [raw]
     if get_origin(item.type) is Literal and raw not in get_args(item.type):
         raise ValueError(f"must be {' or '.join(map(repr, get_args(item.type)))}, not {_said(raw)}")
     try:
         return msgspec.convert(raw, item.type)
     except msgspec.ValidationError as error:
         raise ValueError(_plain(str(error), raw, item.type)) from None
+
+
+def _kind_of_each(hint: object) -> type[Struct] | None:
+    """The struct that each value of a table by names is, such as ``dict[str, InstanceSpec]``."""
+    kind = get_args(hint)[-1] if get_origin(hint) is dict else None
+    return kind if isinstance(kind, type) and issubclass(kind, Struct) else None
 
 
 def _said(raw: object) -> str:
@@ -72,9 +86,8 @@ def plain(error: str, hint: object) -> str:
     said, _, at = error.replace("`", "").partition(" - at ")
     if said.startswith("Invalid enum value"):
         said = f"must be {' or '.join(map(repr, _choices(hint)))}, not {said.removeprefix('Invalid enum value ')}"
-    said = said.replace("Expected ", "must be ").replace(", got ", ", not ")
-    for theirs, ours in _WORDS.items():
-        said = said.replace(theirs, ours)
+    said = said.replace("Expected ", "must be ").replace(", got ", ", not ").replace(" | null", "")
+    said = re.sub(rf"\b({'|'.join(_WORDS)})\b", lambda word: _WORDS[word[0]], said)
     return f"{said}, {_where(at)}" if at else said
 
 

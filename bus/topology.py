@@ -244,8 +244,15 @@ def _published_by_nobody(topology: Topology) -> Iterator[str]:
     for spec in topology.actors:
         for pattern in patterns(spec):
             if not any(matches(stream, pattern) for stream in streams):
-                key = "stream" if isinstance(spec, RunnerSpec) else "streams"
-                yield f"{place(spec)}, {key}: nobody publishes '{pattern}'{nearest(pattern, streams)}"
+                others = [stream for stream in streams if stream not in topology.published(spec)]
+                yield f"{place(spec)}, {_key_of(spec, pattern)}: nobody publishes '{pattern}'{nearest(pattern, others)}"
+
+
+def _key_of(spec: ActorSpec, pattern: str) -> str:
+    """The key by which the actor says that it reads this."""
+    if not isinstance(spec, RunnerSpec):
+        return "streams"
+    return "stream" if pattern in (seat.stream for seat in seats_of(spec)) else "data"
 
 
 def _bad_derivations(topology: Topology) -> Iterator[str]:
@@ -274,9 +281,9 @@ def _unrunnable(topology: Topology) -> Iterator[str]:
             yield f"{place(spec)}, script: there is no file {script}"
         for stream in patterns(spec):
             if is_pattern(stream):
-                yield f"{place(spec)}, stream: '{stream}' must be one stream, without * and ?"
+                yield f"{place(spec)}, {_key_of(spec, stream)}: '{stream}' must be one stream, without * and ?"
             elif spec.type == "pyne" and stream.startswith("run:"):
-                yield f"{place(spec)}, stream: a script reads bars, and '{stream}' has none"
+                yield f"{place(spec)}, {_key_of(spec, stream)}: a script reads bars, and '{stream}' has none"
 
 
 def _bad_instances(topology: Topology) -> Iterator[str]:
@@ -299,4 +306,4 @@ def _circles(topology: Topology) -> Iterator[str]:
                 seen |= left
                 left = {source for stream in left for source in sources.get(stream, ())} - seen
             if seen & set(topology.published(spec)):
-                yield f"{place(spec)}, stream: '{first}' comes from its own output"
+                yield f"{place(spec)}, {_key_of(spec, first)}: '{first}' comes from its own output"

@@ -64,7 +64,9 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool, accounts: dict[
             case RunnerSpec():
                 _check_runner(topology, spec)
     except (TopologyError, ConfigError) as error:
-        return [without_secrets(problem) for problem in error.problems]
+        missing = [key for key, value in spec.options.items() if isinstance(value, Secret) and not value]
+        said = tuple(f"option '{key}' " for key in missing)  # where the secrets were looked for
+        return [without_secrets(problem) for problem in error.problems if not problem.startswith(said)]
     except Fault as fault:
         return [str(fault)]
     return []

@@ -137,11 +137,43 @@ FAULTS = {
     "no timeframe": (SOUND.replace("AAPL@1", "AAPL"), ["[[producer]] demo, streams", "names no timeframe"]),
     "bad timeframe": (SOUND.replace("AAPL@1", "AAPL@1x"), ["[[producer]] demo, streams", "no timeframe"]),
     "pattern to produce": (SOUND.replace("AAPL@1", "*@1"), ["[[producer]] demo, streams", "spelled out"]),
+    "no symbol": (SOUND.replace("AAPL@1", "@1"), ["[[producer]] demo, streams: '@1' names no symbol", "BTC/USDT@1"]),
+    "data of nobody": (SOUND + 'data = ["demo:AAPL@5"]', ["[[runner]] ema, data: nobody", "'demo:AAPL@1'"]),
     "no provider": (SOUND.replace('r = "demo"', 'r = "no.py"'), ["[[producer]] demo, provider", "no.py"]),
     "no prefix": (SOUND.replace('r = "demo"', 'r = "ema.py"'), ["[[producer]] demo, provider", "name ="]),
     "no secret": (SOUND + 'options = { key = { env = "NO_SUCH" } }', ["options.key", "NO_SUCH", ".env"]),
     "no secret file": (SOUND + 'options = { key = { file = "none" } }', ["options.key", "cannot be read"]),
 }
+
+
+ONE = {
+    "instance without a stream": (
+        INSTANCES.replace('btc = { stream = "demo:BTC/USDT@1" }', "btc = {}"),
+        "[[runner]] ema, instances.btc: 'stream' is missing",
+    ),
+    "key of an instance": (
+        INSTANCES.replace("inputs", "inputz"),
+        "[[runner]] ema, instances.aapl: unknown key 'inputz': did you mean 'inputs'?",
+    ),
+    "type in an instance": (
+        INSTANCES.replace('"demo:AAPL@1"', "5"),
+        "[[runner]] ema, instances.aapl, stream: must be string, not int",
+    ),
+    "one stream without its list": (
+        SOUND.replace('["demo:*"]', '"demo:*"'),
+        '[[sink]] recorder, streams: must be a list: write ["demo:*"]',
+    ),
+    "only its own output to choose from": (
+        INSTANCES.replace("instances.", 'data = ["run:emma/btc"]\ntype = "x"\ninstances.', 1),
+        "[[runner]] ema, data: nobody publishes 'run:emma/btc': there is demo:BTC/USDT@1, demo:AAPL@1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), ONE.values(), ids=ONE.keys())
+def test_one_fault_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    """What follows from it is not said too."""
+    assert problems(tmp_path, text) == [said]
 
 
 @pytest.mark.parametrize(("text", "said"), FAULTS.values(), ids=FAULTS.keys())
@@ -271,6 +303,13 @@ def test_a_script_of_another_type_is_told_its_own(
     if own and kind == "pyne":
         assert app.main(["exec", str(tmp_path / "ema.py"), "demo:AAPL@1"]) == 1
         assert f'ema.py is a strategy {"in" if own == "python" else "of"}' in capsys.readouterr().err
+
+
+def test_a_secret_that_is_missing_is_one_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What takes its place until then is not blamed."""
+    text = SOUND.replace('provider = "demo"', 'provider = "demo"\noptions.seed = { env = "NO_SUCH" }')
+    assert app.main(["check", str(written(tmp_path, text))]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_what_is_found_later_by_an_actor_is_found_before_anything_starts(
