@@ -318,7 +318,8 @@ def _reading(path: Path) -> Iterator[Any]:
     except OSError as error:
         raise Fault(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, struct.error) as error:
-        raise Hopeless(f"{path} is damaged ({error}): restore it from a copy, "
+        why = str(error).partition("\n")[0]  # PyneCore's advice follows, for a file of another name
+        raise Hopeless(f"{path} is damaged ({why}): restore it from a copy, "
                     "or move it away to begin anew") from error
 
 

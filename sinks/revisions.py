@@ -110,6 +110,8 @@ def merge_revisions(path: Path) -> int:
     """
     if not path.exists():
         raise Fault(f"there is no file {path} to merge revisions into")
+    if path.suffix != ".ohlcv":
+        raise Fault(f"{path} is no recording: name its .ohlcv file")
     if path.with_suffix(".extra.csv").exists():
         raise Fault(f"{path} has extra fields in an .extra.csv, whose rows a merge would shift: "
                     "move that file away")

@@ -202,6 +202,14 @@ def test_a_merge_waits_for_no_recorder(tmp_path: Path) -> None:
         merge_revisions(path)
 
 
+def test_only_a_recording_is_merged(tmp_path: Path) -> None:
+    """Another file is refused in one line, and nothing is left beside it."""
+    (tmp_path / "script.py").touch()
+    with pytest.raises(Fault, match=r"script\.py is no recording: name its \.ohlcv file$"):
+        merge_revisions(tmp_path / "script.py")
+    assert [path.name for path in tmp_path.iterdir()] == ["script.py"]
+
+
 def test_an_instrument_must_come_before_bars(tmp_path: Path) -> None:
     """A stream without bars is let be, an instrument may come with the bars, a bar without one is a fault."""
     sink = OhlcvSink(OhlcvSink.Config(), tmp_path)
