@@ -8,7 +8,9 @@ from collections import Counter
 import click
 import msgspec
 
-from ..bus.names import matches
+from ..bus.errors import Fault
+from ..bus.journals import kept, publishers_kept
+from ..bus.names import is_pattern, matches
 from ..bus.rundir import find_run_dir
 from ..bus.tables import nearest
 from ..producers.quarantine import Rejected, read_quarantine
@@ -26,24 +28,20 @@ RULES = ("garbage", "price", "volume", "unit", "early", "grid", "bounds", "late"
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a bar.")
 def quarantine(patterns: tuple[str, ...], bus: str | None, rule: str | None, as_json: bool) -> None:
     """Show the bars that were rejected, and why; whether or not the bus is up."""
+    run = find_run_dir(bus)
     counts: Counter[str] = Counter()
-    streams = set[str]()
-    for item in read_quarantine(find_run_dir(bus).root / "quarantine"):
+    streams = {stream.stream for name in publishers_kept(run) for stream in kept(run, name).streams}
+    for item in read_quarantine(run.root / "quarantine"):
         wanted = not patterns or any(matches(item.stream, pattern) for pattern in patterns)
         streams.add(item.stream)
         if wanted and rule in (None, item.rule):
             counts[item.rule] += 1
             say(msgspec.json.encode(item).decode() if as_json else _line(item))
+    if strange := [name for name in patterns if not (is_pattern(name) or name in streams)]:
+        raise Fault(f"no stream '{strange[0]}' was published or rejected here{nearest(strange[0], sorted(streams))}")
     if not as_json:
         total = ", ".join(f"{count:,} {name}" for name, count in counts.most_common())
-        click.echo(f"{counts.total():,} rejected: {total}" if counts else _nothing(patterns, streams), file=sys.stderr)
-
-
-def _nothing(patterns: tuple[str, ...], streams: set[str]) -> str:
-    strange = [each for each in patterns if not any(matches(stream, each) for stream in streams)]
-    if streams and strange:
-        return f"nothing of {', '.join(strange)} was rejected{nearest(strange[0], sorted(streams))}"
-    return "nothing was rejected"
+        click.echo(f"{counts.total():,} rejected: {total}" if counts else "nothing was rejected", file=sys.stderr)
 
 
 def _line(item: Rejected) -> str:

@@ -12,11 +12,13 @@ import click
 import msgspec
 
 from ..bus.discovery import find_bus, require_up
+from ..bus.errors import Fault
 from ..bus.link import Link
 from ..bus.messages import Bar, State
-from ..bus.names import matches
+from ..bus.names import is_pattern, matches
 from ..bus.rundir import RunDir
 from ..bus.subscriber import Subscriber
+from ..bus.tables import nearest
 from . import names
 from .app import host_option
 from .attach import bus_option
@@ -43,6 +45,10 @@ def streams(patterns: tuple[str, ...], bus: str | None, host: str, as_json: bool
     run = find_bus(bus, host)
     require_up(run)
     rows, peers = asyncio.run(_rows(run))
+    known = [row["stream"] for row in rows]
+    strange = [name for name in patterns if not (is_pattern(name) or name in known)]
+    if strange and all(known):  # else the one that is silent may have it
+        raise Fault(f"nobody publishes '{strange[0]}' on the bus '{run.bus}'{nearest(strange[0], known)}")
     rows = [row for row in rows if _asked(row["stream"], patterns, internal)]
     if as_json:
         for row in rows + peers:

@@ -55,6 +55,8 @@ def _verify_run(run: RunDir, stream: str, as_json: bool) -> int:
 
 
 def _verify_file(run: RunDir, path: Path, as_json: bool) -> int:
+    if not path.is_file():
+        raise Fault(f"there is no file {path}")
     streams = [each.stream for name in publishers_kept(run) for each in kept(run, name).streams]
     stream = stream_of(path, streams)
     with reading(run, owner_of(run, stream)) as journal:

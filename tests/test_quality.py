@@ -330,6 +330,9 @@ def test_the_command_shows_it(tmp_path: Path) -> None:
     assert (item["rule"], item["bar"]["open"], item["bar"]["high"], err) == ("garbage", "nan", "inf", "")
     assert asked("--rule", "early") == ("", "nothing was rejected\n")
     assert asked("--rule", "unit")[0].count("\n") == 1
-    assert asked("x:Z@1") == ("", "nothing of x:Z@1 was rejected: did you mean 'x:X@1' or 'y:Y@1'?\n")
+    strange = CliRunner().invoke(app, ["quarantine", "x:Z@1", "--bus", str(tmp_path / "topology.toml")])
+    assert str(strange.exception) == (
+        "no stream 'x:Z@1' was published or rejected here: did you mean 'x:X@1' or 'y:Y@1'?"
+    )
     unknown = CliRunner().invoke(app, ["quarantine", "--rule", "bonds"])
     assert (unknown.exit_code, "'bounds'" in unknown.stderr) == (2, True)

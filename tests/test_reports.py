@@ -121,6 +121,11 @@ async def test_streams_shows_a_line_a_subscriber(tmp_path: Path, capsys: pytest.
             table = capsys.readouterr().out
         assert await asyncio.to_thread(main, ["streams", "run:*", "--json", "--bus", str(run.root)]) == 0
         assert STREAM not in capsys.readouterr().out
+        said = ""
+        while "nobody publishes 'nope'" not in said:  # as above
+            code = await asyncio.to_thread(main, ["streams", "nope", "--bus", str(run.root)])
+            said = capsys.readouterr().err
+        assert (code, f"there is {STREAM}" in said) == (1, True)
         await subscriber.close()
     assert [line["stream"] for line in lines] == [STREAM, ""]
     assert lines[1].items() >= {"publisher": "demo", "subscriber": "chart [1]", "lag": 0, "truncated": 0}.items()

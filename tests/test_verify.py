@@ -127,6 +127,8 @@ def test_a_recording_is_proved(done: Bench, tmp_path: Path) -> None:
     (tmp_path / "demo_BTC_USDT_1.toml").write_bytes(path.with_suffix(".toml").read_bytes())
     ended = verify(done, str(copy))
     assert ended.code == 1, ended.output
+    ended = verify(done, str(tmp_path / "nope.ohlcv"))
+    assert (ended.code, "there is no file" in ended.output) == (1, True), ended.output
 
 
 @pytest.mark.parametrize(
