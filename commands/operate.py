@@ -30,6 +30,8 @@ from .validate import load
 
 DETACH_S = 60.0
 """How long `up --detach` waits for every actor to be ready."""
+FIRST_BAR_S = 10.0
+"""How long it waits for scripts to take their first bar; a market may be closed."""
 
 bus_option = click.option("--bus", metavar="NAME|DIR", help="A bus that is up, its folder or topology.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -95,16 +97,17 @@ def _detach(topology: Topology, only: Sequence[str], host: str, duration: float 
 
 
 def _await_ready(run_dir: RunDir, process: subprocess.Popen[bytes]) -> list[View]:
-    """The actors once none of them is starting any more."""
+    """The actors once none of them is starting any more, nor a script still to be loaded."""
     pause, views = threading.Event(), []
-    for _ in range(int(DETACH_S / 0.1)):
+    for tenth in range(int(DETACH_S / 0.1)):
         if process.poll():
             raise Fault(f"'{run_dir.bus}' has failed to start: {_last_line(run_dir)}")
         try:
             views = ask(run_dir, Request("ps")).views
         except Fault:
             pass  # not listening yet, or done already
-        if process.returncode == 0 or (views and not _starting(views)):
+        untried = tenth < FIRST_BAR_S / 0.1 and any(map(_untried, views))
+        if process.returncode == 0 or (views and not _starting(views) and not untried):
             return views
         pause.wait(0.1)
     raise Fault(f"'{run_dir.bus}' is up, but not ready after {DETACH_S:.0f} s: {', '.join(_starting(views))}")
@@ -112,6 +115,11 @@ def _await_ready(run_dir: RunDir, process: subprocess.Popen[bytes]) -> list[View
 
 def _starting(views: list[View]) -> list[str]:
     return [view.name for view in views if view.phase in ("starting", "restarting")]
+
+
+def _untried(view: View) -> bool:
+    """Whether its script may still turn out to be faulty at its first bar."""
+    return view.phase == "warming" and not (view.status and view.status.bars)
 
 
 def _last_line(run_dir: RunDir) -> str:

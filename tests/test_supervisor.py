@@ -18,13 +18,14 @@ from pathlib import Path
 import psutil
 import pytest
 from click.testing import CliRunner
-from pynelive.bus.children import View
-from pynelive.bus.control import Request, ask
+from pynelive.bus.children import Phase, View
+from pynelive.bus.control import Reply, Request, ask
 from pynelive.bus.errors import Fault
 from pynelive.bus.logs import LogFile, LogReader
 from pynelive.bus.rundir import RunDir, find_run_dir, live_buses
 from pynelive.bus.supervisor import Supervisor
 from pynelive.bus.topology import load
+from pynelive.commands import operate
 from pynelive.commands.app import app
 from topologies import wait_for
 
@@ -329,6 +330,16 @@ def typed(*words: str, code: int | None = 0) -> str:
     result = CliRunner().invoke(app, words)
     assert (result.exit_code == 0) == (code == 0), result.output
     return result.output if code == 0 else str(result.exception)
+
+
+def test_detach_waits_until_scripts_have_met_a_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that warms up may still turn out to be faulty."""
+    phases: list[Phase] = ["starting", "warming", "failed"]
+    monkeypatch.setattr(operate, "ask", lambda run, request: Reply([View("ema", "runner", phases.pop(0))]))
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    [view] = operate._await_ready(RunDir(tmp_path), process)
+    process.communicate(b"\n")
+    assert view.phase == "failed"
 
 
 def test_logs_rotate_and_read_as_one(tmp_path: Path) -> None:
