@@ -98,7 +98,7 @@ from chaos.disks import Disk, refused
 from chaos.leftovers import own_folder
 with own_folder() as folder:
     if not refused():
-        Disk(folder / "disk.img", folder / "disk")
+        Disk(folder / "disk.img", folder / "disk", 16)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     left = subprocess.Popen(["sleep", "1000"], env={"XDG_RUNTIME_DIR": str(folder / "rt")}, **quiet)
     print(left.pid, flush=True)

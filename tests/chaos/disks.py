@@ -13,7 +13,6 @@ import time
 from functools import cache
 from pathlib import Path
 
-_SIZE = 96 << 20
 _BLOCK, _SMALLEST = 1 << 20, 1024
 
 
@@ -30,15 +29,15 @@ def refused() -> str:
 
 
 class Disk:
-    """A mounted file system."""
+    """A mounted file system of so many MB."""
 
-    def __init__(self, image: Path, where: Path) -> None:
+    def __init__(self, image: Path, where: Path, size_mb: int) -> None:
         self.where = where
         self._image = image
         self._ballast = where / "ballast"
         where.mkdir(parents=True, exist_ok=True)
         with image.open("wb") as file:
-            file.truncate(_SIZE)
+            file.truncate(size_mb << 20)
         _run("mkfs.ext4", "-q", "-m", "0", str(image))
         self._mount()
 

@@ -45,6 +45,7 @@ RECORDED = ("disk/data/*.ohlcv", "disk/archive/*.ohlcv", "disk/data/*.csv", "dis
 _RECORDINGS = 7  # files, of both recorders
 _BEFORE = 1000  # bars of history that the demo has
 _AT_ONCE = 1e9  # and not 0: a source that waits for its consumers would wait for the sink that holds all open
+_DISK_MB = 96
 TABLES = """
 [[producer]]
 name = "demo"
@@ -154,7 +155,7 @@ class World(Bench):
         super().__init__(folder, self._tables(60 * size.rate))
         if not refused():
             for name, where in (("run", self.run_dir), ("disk", self.disk), ("cache", self.cache)):
-                self.disks[name] = Disk(folder / f"{name}.img", where)
+                self.disks[name] = Disk(folder / f"{name}.img", where, max(_DISK_MB, self.size.bars // 100))
         for made in (self.orders / "failpoints", self.disk, self.run_dir):
             made.mkdir(parents=True, exist_ok=True)
         for order, text in (("boot", "1"), ("loss", "0"), ("clock", "0")):
