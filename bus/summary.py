@@ -24,15 +24,15 @@ def summarize(views: Sequence[View]) -> Iterator[str]:
 
 
 def _row(view: View) -> str:
-    bars = _many(view.status.bars, "bar") if view.status else ""
-    return "  ".join([view.name, view.phase, bars, _many(view.restarts, "restart") if view.restarts else ""])
+    bars = many(view.status.bars, "bar") if view.status else ""
+    return "  ".join([view.name, view.phase, bars, many(view.restarts, "restart") if view.restarts else ""])
 
 
 def _details(status: Status) -> list[str]:
     """What the actor says of its work; else its streams, if there are several."""
     if status.summary or len(status.streams) < 2:
         return _aligned(status.summary)
-    return _aligned(f"{stream.stream}  {_many(stream.bars, 'bar')}" for stream in status.streams)
+    return _aligned(f"{stream.stream}  {many(stream.bars, 'bar')}" for stream in status.streams)
 
 
 def _shortened(lines: list[str]) -> list[str]:
@@ -50,5 +50,5 @@ def _padded(cell: str, width: int) -> str:
     return cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

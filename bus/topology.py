@@ -145,6 +145,12 @@ def read(path: Path) -> tuple[Topology, list[str]]:
     return topology, [*problems, *unnamed, *_faults(topology, complete)]
 
 
+def as_written(topology: Topology, spec: ActorSpec) -> dict[str, Any]:
+    """The actor's table in the words of the file, where a secret is still what names it."""
+    rows = _rows(_parse(topology.path), topology.role(spec))
+    return next(row for row in rows if isinstance(row, dict) and row.get("name") == spec.name)
+
+
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

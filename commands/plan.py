@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..bus.errors import Fault, TopologyError
 from ..bus.messages import Instrument
-from ..bus.names import parse_key, timeframe_ms
+from ..bus.names import parse_key
 from ..bus.plugins import configure
 from ..bus.specs import BusSpec, ProducerSpec, RunnerSpec, seats_of
+from ..bus.summary import many
 from ..bus.symbols import stream_of, symbol_of
-from ..bus.topology import Topology, read
+from ..bus.topology import Topology, as_written, read
 from ..producers.contract import ConfigError
 from ..producers.keys import completed
 from ..producers.table import PROVIDERS, find_provider
-from ..runners.requests import Asked, chart_of, requests_of
+from ..runners.requests import Asked, bars_before, chart_of, requests_of
 
 _TOPOLOGY = Path("topology.toml")
 _PAGE = 1_000
@@ -73,6 +76,8 @@ def plan(paths: tuple[Path, ...], stream: str, history: int, write: bool, as_jso
     named = [path.absolute() for path in paths if path.suffix != ".toml"]
     if named and not stream:
         raise click.UsageError("which chart are the scripts on? --stream demo:BTC/USDT@1")
+    if stream and not named:
+        raise click.UsageError("--stream is the chart of scripts that are named: name a script, or leave it out")
     seats = [seat for spec in topology.runners if spec.type == "pyne" for seat in seats_of(spec)]
     made = plan_of(topology, [*seats, *(RunnerSpec(path.stem, str(path), stream, history=history) for path in named)])
     if write:
@@ -102,8 +107,7 @@ def plan_of(topology: Topology, seats: Sequence[RunnerSpec]) -> Plan:
         for asked in requests_of(script, seat.inputs, chart_of(chart)):
             if stream := _stream_of(topology, seat.stream, asked):
                 if stream != seat.stream:
-                    finer = ceil(_length(seat.stream) / _length(stream))
-                    made.add(stream, seat.history * (1 + finer))
+                    made.add(stream, bars_before(seat.history, seat.stream, stream))
             else:
                 made.unknown.append(f"{seat.script}, line {asked.line}: {asked.symbol or '?'}@{asked.timeframe or '?'}")
     owners = {stream: spec.name for spec in topology.producers for stream in topology.published(spec)}
@@ -145,18 +149,15 @@ def _guess(stream: str) -> Instrument:
     return Instrument(pair.partition(":")[0].replace("/", ""), key.timeframe, venue or provider.upper())
 
 
-def _length(stream: str) -> int:
-    return timeframe_ms(parse_key(stream).timeframe)
-
-
 def _table(made: Plan) -> Iterator[str]:
     wide = max([6, *map(len, made.needs)])
-    yield f"{'stream':{wide}}  read by   bars  published by"
+    yield f"{'stream':{wide}}  read by     bars  published by"
     for stream in sorted(made.needs):
         need = made.needs[stream]
-        yield f"{stream:{wide}}  {need.requests:7}  {need.bars:5}  {need.producer or 'missing'}"
+        yield f"{stream:{wide}}  {need.requests:7,}  {need.bars:7,}  {need.producer or 'missing'}"
     count = len(made.needs)
-    yield f"{count} streams for {made.requests} requests: {count} subscriptions at a venue instead of {made.requests}"
+    yield (f"{many(count, 'stream')} for {many(made.requests, 'request')}: "
+           f"{many(count, 'subscription')} at a venue instead of {made.requests:,}")
     yield from (f"cannot be told: {what}" for what in made.unknown)
 
 
@@ -169,7 +170,7 @@ async def _costs(topology: Topology, made: Plan) -> list[str]:
         if needs:
             seconds = await _seconds(topology, spec, questions)
             bars = sum(need.bars for need in needs)
-            lines.append(f"{spec.name}: {bars:,} bars of warm-up, {questions} questions{seconds}")
+            lines.append(f"{spec.name}: {many(bars, 'bar')} of warm-up, {many(questions, 'question')}{seconds}")
     return lines
 
 
@@ -189,7 +190,7 @@ async def _seconds(topology: Topology, spec: ProducerSpec, questions: int) -> st
 
 
 def _toml(topology: Topology, made: Plan) -> str:
-    """The producers, each with its streams and those that are missing; options are the file's own business."""
+    """The producers as the file has them, with what is missing added to their streams."""
     wanted: dict[str, list[str]] = {}
     for stream in made.missing:
         wanted.setdefault(_prefix(topology, stream), []).append(stream)
@@ -197,10 +198,11 @@ def _toml(topology: Topology, made: Plan) -> str:
     for spec in topology.producers:
         prefix = topology.prefixes.get(spec.name, spec.provider)
         more = [stream.removeprefix(f"{prefix}:") for stream in wanted.pop(prefix, [])]
-        tables.append(_producer(spec.name, spec.provider, (*spec.streams, *more)))
+        tables.append(as_written(topology, spec) | {"streams": [*spec.streams, *more]})
     for prefix, streams in wanted.items():
-        tables.append(_producer(prefix, prefix, [stream.removeprefix(f"{prefix}:") for stream in streams]))
-    return "\n\n".join(tables)
+        names = [stream.removeprefix(f"{prefix}:") for stream in streams]
+        tables.append({"name": prefix, "provider": prefix, "streams": names})
+    return "\n\n".join(map(_producer, tables))
 
 
 def _prefix(topology: Topology, stream: str) -> str:
@@ -208,6 +210,21 @@ def _prefix(topology: Topology, stream: str) -> str:
     return next((prefix for prefix in own if stream.startswith(f"{prefix}:")), stream.partition(":")[0])
 
 
-def _producer(name: str, provider: str, streams: Sequence[str]) -> str:
-    values: Mapping[str, object] = {"name": name, "provider": provider, "streams": list(streams)}
-    return "\n".join(["[[producer]]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
+def _producer(values: Mapping[str, Any]) -> str:
+    return "\n".join(["[[producer]]", *(f"{key} = {_value(value)}" for key, value in values.items())])
+
+
+def _value(value: Any) -> str:
+    """A value as TOML, a table on one line."""
+    match value:
+        case dict():
+            return "{ " + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + " }"
+        case list():
+            return "[" + ", ".join(map(_value, value)) + "]"
+        case str() | bool():
+            return json.dumps(value, ensure_ascii=False)
+    return str(value)  # a number, or a time, which Python writes as TOML does
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..bus.errors import Hopeless
 from ..bus.messages import Instrument
+from ..bus.names import parse_key, timeframe_ms
 
 _CALLS = ("request.security", "request.security_lower_tf")
 _SAME = ("ticker.heikinashi", "ticker.standard", "ticker.modify", "str", "string.tostring")
@@ -67,6 +68,12 @@ def chart_of(instrument: Instrument) -> dict[str, str]:
         "syminfo.tickerid": f"{prefix}:{ticker}", "syminfo.ticker": ticker, "syminfo.prefix": prefix,
         "timeframe.period": instrument.timeframe, "timeframe.main_period": instrument.timeframe,
     }  # fmt: skip
+
+
+def bars_before(history: int, chart: str, stream: str) -> int:
+    """The bars of a context's warm-up: it begins ``history`` of them before the chart's own warm-up does."""
+    own, theirs = (timeframe_ms(parse_key(name).timeframe) for name in (chart, stream))
+    return history - (-history * own // theirs)
 
 
 class _Source:

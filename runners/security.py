@@ -18,14 +18,13 @@ from ..bus.cursor import Cursor
 from ..bus.errors import Hopeless
 from ..bus.link import Link
 from ..bus.messages import Bar, Instrument, Message, Told
-from ..bus.names import parse_key, timeframe_ms
 from ..bus.rundir import RunDir
 from ..bus.specs import RunnerSpec
 from ..bus.subscriber import Place, Subscriber
 from ..bus.symbols import stream_of, symbol_of
 from ..bus.topology import Topology
 from .contexts import Closes
-from .requests import Asked
+from .requests import Asked, bars_before
 
 log = logging.getLogger("pynelive")
 _COMES_S = 3.0
@@ -141,8 +140,7 @@ class Security:
         stream.cursor = cursor
         if stream.last_ms:
             return Start(from_ms=stream.last_ms)
-        own, theirs = (timeframe_ms(parse_key(name).timeframe) for name in (self._chart.stream, cursor.stream))
-        before = min(self._spec.history * (1 + -(-own // theirs)), _MOST)
+        before = min(bars_before(self._spec.history, self._chart.stream, cursor.stream), _MOST)
         return Start(last=before) if self._from_head else Start(older=before)
 
     # --- as the bars come -----------------------------------------------------------------------------------
