@@ -207,13 +207,14 @@ def exec_script(
     from ..runners.feed import RunnerFeed
     from ..runners.kinds import misfit
 
+    values = dict(map(named_value, inputs))
     if fault := misfit(script, "pyne"):
         raise Fault(fault)
     run = find_bus(bus, host)
     asyncio.run(_found(run, (stream,)))
     name = f"exec-{script.stem}-{os.getpid()}"
     spec = RunnerSpec(
-        name, str(script.absolute()), stream, history=history, inputs=dict(map(named_value, inputs)),
+        name, str(script.absolute()), stream, history=history, inputs=values,
         output=str(output.absolute()) if output else "",
     )  # fmt: skip
     line = json_line if as_json else PlainLines()
@@ -229,11 +230,11 @@ def exec_script(
 def named_value(text: str) -> tuple[str, Any]:
     """Split NAME=VALUE; VALUE is JSON or a word.
 
-    :raises Fault: it has no =
+    :raises click.UsageError: it has no =
     """
     name, equals, value = text.partition("=")
     if not equals:
-        raise Fault(f"{text}: write NAME=VALUE")
+        raise click.UsageError(f"'{text}' is no input or option: write NAME=VALUE")
     try:
         return name, json.loads(value)
     except ValueError:

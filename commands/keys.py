@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..bus.names import NO_NAME, is_name
 from ..bus.security import make_key, secret_path
 
 
@@ -14,6 +15,8 @@ def keys(name: str) -> None:
 
     If there is one already, it stays as it is and its public key is printed again.
     """
+    if not is_name(name):
+        raise click.UsageError(f"{name!r} {NO_NAME}")
     public = make_key(name)
     click.echo(f"the secret key is {secret_path(name)}; for the topology of every host:", err=True)
     click.echo(f'[hosts.{name}]\nkey = "{public}"')

@@ -65,6 +65,16 @@ def test_a_library_that_is_not_installed_is_a_sentence(tmp_path: Path) -> None:
     assert (done.returncode, "pip install -e '.[backtesting]'" in said) == (1, True)
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    (("exec", __file__, "demo:BTC/USDT@1", "--input", "fast"), "write NAME=VALUE"), (("keys", "a/b"), "is no name"),
+    (("plan", "--stream", "demo:BTC/USDT@1"), "name a script"),
+])  # fmt: skip
+def test_wrong_use_is_2(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Said before anything is looked for."""
+    assert app.main(words) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_help_imports_no_command() -> None:
     """Help and completion stay instant: nothing is loaded but click and the table."""
     code = (
