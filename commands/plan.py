@@ -15,7 +15,7 @@ import click
 
 from ..bus.errors import Fault, TopologyError
 from ..bus.messages import Instrument
-from ..bus.names import parse_key
+from ..bus.names import parse_key, timeframe_ms
 from ..bus.plugins import configure
 from ..bus.specs import BusSpec, ProducerSpec, RunnerSpec, seats_of
 from ..bus.summary import many
