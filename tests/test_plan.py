@@ -36,7 +36,7 @@ TOPOLOGY = """
 name = "demo"
 provider = "demo"
 streams = ["BTC/USDT@1", "ETH/USDT@5"]
-options = { speed = 1, files = { "A/B@1" = ["é.csv", 0.5] } }
+options = { speed = 1, files = { "A/B@1" = ["é.csv", 0.5] }, key = { env = "PATH" } }
 """
 RUNNER = """
 [[runner]]
@@ -78,7 +78,8 @@ def test_32_scripts_with_4_contexts_share_one_connection_a_stream(
     assert [set(producer["streams"]) for producer in written] == [
         {each["stream"].removeprefix("demo:") for each in made["streams"]}
     ]
-    assert [producer["options"] for producer in written] == [{"speed": 1, "files": {"A/B@1": ["é.csv", 0.5]}}]
+    options = {"speed": 1, "files": {"A/B@1": ["é.csv", 0.5]}, "key": {"env": "PATH"}}  # no secret is told
+    assert [producer["options"] for producer in written] == [options]
     bars = {need["stream"]: need["bars"] for need in made["streams"]}
     assert (bars["demo:BTC/USDT@60"], bars["demo:ETH/USDT@15S"]) == (509, 2500)
     streams = json.dumps(written[0]["streams"])
