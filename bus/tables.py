@@ -15,6 +15,8 @@ from msgspec.structs import FieldInfo, asdict, fields
 
 S = TypeVar("S", bound=Struct)
 
+_UNBUILT = object()
+"""In the place of a table that could not be built; its faults are said."""
 _WORDS = {"array": "list", "object": "table", "str": "string", "bool": "true or false"}
 
 
@@ -37,7 +39,7 @@ def build(kind: type[S], raw: object, place: str, problems: list[str]) -> S | No
             values[name] = _value(known[name], raw[name], f"{place}, {name}", problems)
         except ValueError as error:
             problems.append(f"{place}, {name}: {error}")
-    return kind(**values) if values.keys() >= set(required) and None not in values.values() else None
+    return kind(**values) if values.keys() >= set(required) and _UNBUILT not in values.values() else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -55,7 +57,7 @@ def _value(item: FieldInfo, raw: object, place: str, problems: list[str]) -> Any
         return build(item.type, given, place, problems) or item.default
     if isinstance(raw, dict) and (each := _kind_of_each(item.type)):
         made = {name: build(each, value, f"{place}.{name}", problems) for name, value in raw.items()}
-        return None if None in made.values() else made
+        return _UNBUILT if None in made.values() else made
     if isinstance(raw, str) and isinstance(type_info(item.type), VarTupleType):
         problems.append(f"{place}: must be a list: write [{json.dumps(raw, ensure_ascii=False)}]")
         raw = [raw]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import zmq
 from fuzz_world import OTHER, STREAM, World, reads, world
-from pynelive.bus import wire
+from pynelive.bus import calls, wire
 from pynelive.bus.errors import Fault
 from pynelive.bus.journal import Journal
 from support import make_bar, wait_until
@@ -80,11 +80,11 @@ async def forgeries(world: World, count: int) -> None:
 
 async def requests(world: World, count: int) -> None:
     """Mutated requests into the handler of the publisher, whose journal and consumers must not move by them."""
-    publisher, calls, wrong = world.publisher, world.calls(), 0
+    publisher, real, wrong = world.publisher, world.calls(), 0
     before, heads = publisher.malformed, publisher.heads()
     for number in range(count):
-        data = world.mutate(world.dice.choice(calls))
-        wrong += not reads(lambda data=data: wire.decode_request(data))
+        data = world.mutate(world.dice.choice(real))
+        wrong += not reads(lambda data=data: calls.decode_request(data))
         publisher._on_request(world.dice.randbytes(5), data)
         if number % CROWD == 0:
             await asyncio.sleep(0)
@@ -97,16 +97,16 @@ async def requests(world: World, count: int) -> None:
 
 async def replies(world: World, count: int) -> None:
     """Mutated replies to a subscriber that has to live; the one that is watched gets the unreadable ones."""
-    asker, calls = world.link._asker, world.calls()
+    asker, real = world.link._asker, world.calls()
     sacrificed = world.sacrificed.subscriber.links["demo"]
     wrong, before = 0, asker.malformed
     for number in range(count):
-        data = world.mutate(world.dice.choice(calls))
-        if not reads(lambda data=data: wire.decode_reply(data)):
+        data = world.mutate(world.dice.choice(real))
+        if not reads(lambda data=data: calls.decode_reply(data)):
             asker._on_reply(data)
             wrong += 1
         sacrificed._asker._number = world.dice.randint(1, 5)
-        sacrificed._asker.asked = world.dice.choice((wire.Info(), wire.Replay(1, {}), wire.History(3, STREAM, 5, 0)))
+        sacrificed._asker.asked = world.dice.choice((calls.Info(), calls.Replay(1, {}), calls.History(3, STREAM, 5, 0)))
         sacrificed._asker._on_reply(data)
         sacrificed.refused = ""
         if number % CROWD == 0:
@@ -139,7 +139,7 @@ async def sockets(world: World, count: int) -> None:
     dealer = context.socket(zmq.DEALER)
     dealer.linger = 0
     dealer.connect(publisher._router.getsockopt_string(zmq.LAST_ENDPOINT))
-    calls = world.calls()
+    real = world.calls()
     for turn in range(-(-count // CROWD)):
         true = world.say()
         for _ in range(CROWD // 2):
@@ -148,7 +148,7 @@ async def sockets(world: World, count: int) -> None:
                 data = world.mutate(data)
             world._send(data)
             world.counts["through sockets"] += 1
-            dealer.send(world.mutate(world.dice.choice(calls)))
+            dealer.send(world.mutate(world.dice.choice(real)))
             world.counts["through sockets"] += 1
         for data in true:
             world._send(data)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mutator import Mutator
-from pynelive.bus import wire
+from pynelive.bus import calls, wire
 from pynelive.bus.calls import Start, encode_call
 from pynelive.bus.link import Link
 from pynelive.bus.messages import Bar, Instrument, Message, State
@@ -64,18 +64,18 @@ class World:
     def calls(self) -> list[bytes]:
         """Real requests and replies of all kinds."""
         epoch, journal = self.publisher.epoch, self.publisher.journal
-        replay = wire.Replay(1, {STREAM: Start(seq=0), OTHER: Start(last=3), "demo:NO@1": Start(older=3)})
-        calls: list[wire.Request | wire.Reply] = [
-            wire.Info(), replay, wire.Replay(2, {STREAM: Start(from_ms=60_000)}, 100),
-            wire.History(3, STREAM, 5, 10**12),
-            wire.Fetch(4, STREAM, 0, 10**12, True), wire.Symbols(5, "BTC"),
-            wire.Ack("recorder", epoch, {STREAM: 1}, True),
-            wire.Acked(epoch), wire.Names(5, ["a"]), wire.Bars(3, wire.encode([make_bar(1)])),
-            wire.Replayed(1, epoch, {STREAM: wire.Span(0, 1)}, [b"\x01" * 40], {1: STREAM}),
-            wire.Welcome("demo", "1", epoch, self.publisher.pub_endpoint, 1.0, [], {}, 1),
+        replay = calls.Replay(1, {STREAM: Start(seq=0), OTHER: Start(last=3), "demo:NO@1": Start(older=3)})
+        made: list[calls.Request | calls.Reply] = [
+            calls.Info(), replay, calls.Replay(2, {STREAM: Start(from_ms=60_000)}, 100),
+            calls.History(3, STREAM, 5, 10**12),
+            calls.Fetch(4, STREAM, 0, 10**12, True), calls.Symbols(5, "BTC"),
+            calls.Ack("recorder", epoch, {STREAM: 1}, True),
+            calls.Acked(epoch), calls.Names(5, ["a"]), calls.Bars(3, wire.encode([make_bar(1)])),
+            calls.Replayed(1, epoch, {STREAM: calls.Span(0, 1)}, [b"\x01" * 40], {1: STREAM}),
+            calls.Welcome("demo", "1", epoch, self.publisher.pub_endpoint, 1.0, [], {}, 1),
         ]  # fmt: skip
         assert journal.tracks
-        return [*map(encode_call, calls), b"\x01" + encode_call(Refused("demo", [1]))[1:]]
+        return [*map(encode_call, made), b"\x01" + encode_call(Refused("demo", [1]))[1:]]
 
     def forged(self, data: bytes) -> bool:
         """Whether a reader must take it for a frame of this publisher that says something else than the truth."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fuzz import attack
 from fuzz_world import STREAM, World, world
-from pynelive.bus import wire
+from pynelive.bus import calls, wire
 from pynelive.bus.archive import MOST_HISTORY, Desk
 from pynelive.bus.calls import encode_call
 from pynelive.bus.messages import Bar
@@ -97,7 +97,7 @@ async def test_a_welcome_that_leads_astray_is_counted(tmp_path: Path) -> None:
     """To another host, to no address at all: nothing is connected nor left open, and the true one is still followed."""
     async with world(tmp_path, 1) as there:
         for pub in ("tcp://10.0.0.1:5", "\x00", "ipc://", "pub"):
-            there.link._on_reply(wire.Welcome("demo", "2", there.publisher.epoch, pub, 1.0, [], {}, 1))
+            there.link._on_reply(calls.Welcome("demo", "2", there.publisher.epoch, pub, 1.0, [], {}, 1))
 
         assert there.link.counts()["malformed"] == 4
         for data in there.say():
@@ -108,7 +108,8 @@ async def test_a_welcome_that_leads_astray_is_counted(tmp_path: Path) -> None:
 async def test_nobody_has_what_was_not_said(tmp_path: Path) -> None:
     """An acknowledgement beyond the end is counted and moves nothing."""
     async with world(tmp_path, 1) as there:
-        there.publisher._on_request(b"asker", encode_call(wire.Ack("recorder", there.publisher.epoch, {STREAM: 2**63})))
+        beyond = calls.Ack("recorder", there.publisher.epoch, {STREAM: 2**63})
+        there.publisher._on_request(b"asker", encode_call(beyond))
 
         assert there.publisher.counts()["malformed_requests"] == 1
         assert there.publisher.consumers.durable() == {STREAM: 0}
@@ -116,7 +117,7 @@ async def test_nobody_has_what_was_not_said(tmp_path: Path) -> None:
 
 async def test_too_many_questions_are_refused_not_gathered() -> None:
     """A flood of questions to the venue is answered with "later"; what is open stays bounded."""
-    waits, answers = asyncio.Event(), list[wire.Reply]()
+    waits, answers = asyncio.Event(), list[calls.Reply]()
 
     async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
         assert 0 <= count <= MOST_HISTORY
@@ -125,8 +126,8 @@ async def test_too_many_questions_are_refused_not_gathered() -> None:
 
     desk = Desk("demo", history, lambda asker, reply: answers.append(reply))
     for number in range(3_000):
-        desk.take(b"asker", wire.History(number, STREAM, 2**63, 0))
+        desk.take(b"asker", calls.History(number, STREAM, 2**63, 0))
     assert len(answers) == 2_000
-    assert all(isinstance(reply, wire.Bars) and reply.reason and not reply.final for reply in answers)
+    assert all(isinstance(reply, calls.Bars) and reply.reason and not reply.final for reply in answers)
     waits.set()
     await wait_until(lambda: len(answers) == 3_000)

@@ -198,6 +198,14 @@ def test_a_missing_file_leads_to_init(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.toml")
 
 
+def test_what_a_table_within_a_table_says_holds(tmp_path: Path) -> None:
+    """Beside defaults that are nothing, too."""
+    text = SOUND.replace('provider = "demo"', 'provider = "demo"\nquality = { hold_s = 7 }')
+    quality = load(written(tmp_path, text)).producers[0].quality
+    assert (quality.hold_s, quality.recheck_s) == (7, None)
+
+
+
 def test_a_journal_keeps_the_defaults_that_are_not_named(tmp_path: Path) -> None:
     """Setting one key of a journal does not reset the others to another role's."""
     runner = load(written(tmp_path, SOUND + "journal = { sync_ms = 5 }")).runners[0]
