@@ -33,7 +33,7 @@ again, and must be the bars.
 | side | does |
 |---|---|
 | ours | receives, checks, decodes, judges each bar (a repeat, a revision, what no file can hold), writes what waits in one commit, acknowledges |
-| OHLCVWriter | PyneCore's writer, given the same bars as PyneCore's own objects and the same tick grid, in batches (`batched()`) as large as the recorder's were in that round: the file comes out the same, byte for byte |
+| OHLCVWriter | PyneCore's writer, given the same bars as PyneCore's own objects and the same tick grid, in batches (`batched()`) as large as the recorder's were in that round |
 | without a tick grid | the same writer, which then checks no price against the grid, and whose reader gives prices as rounded by its format |
 
 *Memory* is the recorder's own memory at its highest, *open files* what it has open then.
