@@ -42,6 +42,6 @@ def _waited(streamer: Any, timeout: float) -> list[Any]:
     while not (bars := _popped(streamer)):
         forming = streamer.peek_developing_bar()
         if time.monotonic() > deadline or not provider.is_due(forming.timestamp if forming else 0):
-            break
+            return _popped(streamer)  # it may have closed between the two looks
         pause.wait(_LOOK_S)
     return bars
