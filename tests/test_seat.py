@@ -12,6 +12,7 @@ from pynelive.bus.messages import Alert, Bar, End, Executed, Instrument, Plot, R
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.topology import RunnerSpec
+from pynelive.bus.wire import topic_of
 from pynelive.runners.feed import RunnerFeed
 from support import STREAM, Taken, make_bar, wait_until
 from test_outage import bus, running
@@ -67,7 +68,7 @@ async def test_what_waits_for_the_script_is_not_acknowledged(tmp_path: Path) -> 
     other.publish(OTHER, Instrument("X", "1"), *map(make_bar, range(1, 4)), End("played"))
     heard, seen = Taken(run, ["run:flip"]), Taken(run, [OTHER])
     async with running(topology):
-        await wait_until(lambda: len(seen.closed(OTHER)) == 3 and other.subscribers == 2)
+        await wait_until(lambda: len(seen.closed(OTHER)) == 3 and other.readers.get(topic_of(OTHER)) == 2)
     assert other.outstanding() == 5
     chart = Publisher(run, "demo")
     await chart.open()
