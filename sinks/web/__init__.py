@@ -1,0 +1,1 @@
+"""The dashboard: a sink that browsers look at."""
