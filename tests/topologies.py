@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 from pynecore.core.ohlcv import OHLCVReader
 from pynelive.bus.control import Request, ask
 from pynelive.bus.errors import Fault
@@ -85,10 +86,10 @@ class Bench:
     def processes(self) -> list[int]:
         """All processes of this topology that live."""
         found = []
-        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        for pid in psutil.pids():
             try:
-                if os.fsencode(self.path) in entry.read_bytes():
-                    found.append(int(entry.parent.name))
+                if os.fsencode(self.path) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
             except OSError:
                 pass  # it has just ended
         return found
