@@ -1,5 +1,6 @@
 """Every test has its own run-time folder for sockets and its own cache, and the helpers beside it."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from jobs import Run, runs_in
+
+# What a shell runs in the background is deaf to Ctrl-C, and so would be all that is started here and interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("any machine", deadline=None)  # how long an example takes says more about the neighbours
 settings.load_profile("any machine")
