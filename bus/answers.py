@@ -100,7 +100,7 @@ def _picture(journal: Journal, track: Track, span: Span, out: Out) -> bytes:
 
 def _begin(journal: Journal, track: Track, start: Start) -> tuple[Span, int]:
     if start.last is not None:
-        return _last_bars(journal, track, start.last)
+        return _last_bars(journal, track, start.last, start.kept)
     if start.from_ms is not None:
         return _from_time(journal, track, start.from_ms, start.older)
     seq = max(start.seq or 0, track.first)
@@ -127,12 +127,12 @@ def _first_bar_ms(journal: Journal, track: Track) -> float:
     return inf
 
 
-def _last_bars(journal: Journal, track: Track, last: int) -> tuple[Span, int]:
+def _last_bars(journal: Journal, track: Track, last: int, only_kept: bool) -> tuple[Span, int]:
     wanted = track.bars - last
     kept = track.bars_before(0) if track.places else track.bars
-    missing = max(kept - wanted, 0)
+    missing = 0 if only_kept else max(kept - wanted, 0)
     if last <= 0 or not track.places:
-        return Span(track.head, track.head, missing=max(missing, 0)), len(track.places)
+        return Span(track.head, track.head, missing=missing), len(track.places)
     entry = track.entry_of_bar(max(wanted, kept))
     seq = track.seqs[entry]
     to_skip = max(wanted, kept) - track.bars_before(entry)

@@ -36,7 +36,7 @@ class StreamStatus(Struct):
 class Status(Struct):
     """One actor's heartbeat. ``rate`` is closed bars a second, ``said`` the last signal, alert or fault.
 
-    ``warning`` stays as long as what it says is so.
+    ``warning`` stays as long as what it says is so; ``address`` is where a person can see what a sink shows.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Status(Struct):
     counters: dict[str, int] = field(default_factory=dict)
     summary: list[str] = field(default_factory=list)
     warning: str = ""
+    address: str = ""
 
 
 class Rate:

@@ -32,6 +32,7 @@ COMMANDS = {
     "tail": ("attach:tail", "Attach to streams and print them."),
     "record": ("attach:record", "Attach a recorder to a running bus."),
     "exec": ("attach:exec_script", "Attach a script to a running bus."),
+    "web": ("web:web", "Show a running bus in the browser."),
     "journal": ("journal:journal", "Show, export and clean what the publishers have kept."),
     "verify": ("verify:verify", "Replay a run and compare it, or a recording, with what was published."),
     "merge": ("merge:merge", "Merge recordings of one stream."),

@@ -129,7 +129,7 @@ def _wanted(forming: bool) -> Callable[[Message], bool]:
 # --- record and exec ----------------------------------------------------------------------------------------
 
 
-def _attached(
+def attached(
     run: RunDir, sinks: tuple[SinkSpec, ...] = (), runners: tuple[RunnerSpec, ...] = ()
 ) -> Topology:
     """What a command attaches with: a topology of one actor on somebody else's bus."""
@@ -167,7 +167,7 @@ def record(patterns: tuple[str, ...], folder: Path, start: Start, bus: str | Non
     if sys.stderr.isatty():
         click.echo(f"recording {', '.join(patterns)} into {folder}; Ctrl-C ends it", err=True)
     spec = SinkSpec(f"record-{os.getpid()}", "ohlcv", patterns, {"dir": str(folder.absolute())})
-    role = SinkFeed(_attached(run, sinks=(spec,)), spec, start)
+    role = SinkFeed(attached(run, sinks=(spec,)), spec, start)
     code = run_role(role, lambda: _say_progress(role.status().bars))
     click.echo("\n".join(role.status().summary) or "nothing was recorded")
     return code
@@ -219,7 +219,7 @@ def exec_script(
     )  # fmt: skip
     line = json_line if as_json else PlainLines()
     role = RunnerFeed(
-        _attached(run, runners=(spec,)),
+        attached(run, runners=(spec,)),
         spec,
         attached=True,
         say=lambda said: say(line(Heard(f"run:{name}", said))),

@@ -60,6 +60,21 @@ def screen(form: str) -> Screen:
     return _Terminal() if sys.stdout.isatty() else _Plain()
 
 
+class Addresses:
+    """Where a person can see what a sink shows: said once, and again when it is another one."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def fresh(self, views: Sequence[View]) -> Iterator[str]:
+        """A line for each that has not been said."""
+        for view in views:
+            address = view.status.address if view.status else ""
+            if address and self._said.get(view.name) != address:
+                self._said[view.name] = address
+                yield f"{view.name}: {address}"
+
+
 class _Silent:
     def event(self, text: str) -> None:
         """Events are in the supervisor's log."""
@@ -95,8 +110,11 @@ class _Plain:
     async def follow(self, views: Views) -> None:
         shown: list[tuple[str, Phase]] = []
         due = math.inf
+        addresses = Addresses()
         while True:
             now = views()
+            for line in addresses.fresh(now):
+                self.event(line)
             phases = [(view.name, view.phase) for view in now]
             if (phases and phases != shown) or time.monotonic() >= due:
                 self.event(", ".join(_words(view) for view in now))
@@ -128,8 +146,11 @@ class _Terminal:
         self._console.print(Text(f"{_clock()} {text}", "yellow"), soft_wrap=True)
 
     async def follow(self, views: Views) -> None:
+        addresses = Addresses()
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             while True:
+                for line in addresses.fresh(views()):
+                    self._console.print(Text(line, "bold green"), soft_wrap=True)
                 room = max(self._console.height - 4, 3)
                 live.update(table(views(), self._console.width, room), refresh=True)
                 await asyncio.sleep(REFRESH_S)
@@ -206,7 +227,8 @@ def _uptime(view: View, _stream: StreamStatus | None) -> str:
 
 
 def _said(view: View, _stream: StreamStatus | None) -> Text:
-    said = view.why or (view.status.warning or view.status.said if view.status else "")
+    status = view.status
+    said = view.why or (status.warning or status.said or status.address if status else "")
     return Text(said.partition("\n")[0], no_wrap=True, overflow="ellipsis")
 
 

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from ..bus.calls import Start
 from ..bus.messages import Instrument, Message
+from ..bus.rundir import RunDir
+from ..bus.topology import Topology
 
 
 class Delivery(NamedTuple):
@@ -34,15 +37,24 @@ class Sink(ABC):
 
     forming: ClassVar[bool] = False
     """Whether the sink wants forming bars too."""
+    stays: ClassVar[bool] = False
+    """Whether it goes on when all of its streams have ended, until it is stopped."""
+    address = ""
+    """Where a person can see what it shows; said once, when the topology comes up."""
 
     def __init__(self, config: Any, base: Path) -> None:
         """:param base: the folder that relative paths of the options start from"""
         self.config = config
         self.base = base
 
+    def attach(self, run: RunDir, topology: Topology, name: str) -> None:  # noqa: B027 - few want to know
+        """Hear which bus it is on, and as which actor; called once, before all else."""
+
     @abstractmethod
-    def open(self, stream: str, instrument: Instrument | None) -> int | None:
+    def open(self, stream: str, instrument: Instrument | None) -> int | Start | None:
         """Prepare for a stream; the time of the last bar that is durable, or None to start at the earliest.
+
+        A sink that keeps nothing may say itself where to start.
 
         What is given next may begin with that very bar and with revisions that are already kept: a restart
         repeats them, and ``write`` ignores what it has.

@@ -50,14 +50,16 @@ class SinkFeed:
         """Import the sink and check its options."""
         kind = find_sink(self._spec.type, self._topology.base)
         self._sink: Sink = kind(configure(kind.Config, self._spec.options), self._topology.base)
+        self._run_dir = RunDir(self._topology)
         self._expected = set(self._topology.consumed(self._spec))
         self._subscriber = Subscriber(
-            RunDir(self._topology), self._spec.streams, self._take, self._begin, consumer=self._spec.name
+            self._run_dir, self._spec.streams, self._take, self._begin, consumer=self._spec.name
         )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep what comes until all declared streams have ended or ``stop`` is set; then all is durable."""
         with ThreadPoolExecutor(1, "sink") as self._thread:
+            await self._in_thread(self._sink.attach, self._run_dir, self._topology, self._spec.name)
             self._subscriber.open()
             stopped = asyncio.create_task(stop.wait())
             failed = asyncio.create_task(self._subscriber.failed())
@@ -90,8 +92,10 @@ class SinkFeed:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)  # type: ignore[arg-type]
 
     async def _begin(self, cursor: Cursor) -> Start:
-        last = await self._in_thread(self._sink.open, cursor.stream, cursor.instrument)
-        return Start(from_ms=last) if isinstance(last, int) else self._start
+        opened = await self._in_thread(self._sink.open, cursor.stream, cursor.instrument)
+        if isinstance(opened, Start):
+            return opened
+        return Start(from_ms=opened) if isinstance(opened, int) else self._start
 
     def _take(self, cursor: Cursor, messages: list[Message]) -> None:
         """Queue what the sink wants; a full queue stops the reading, and the journals keep the rest."""
@@ -118,7 +122,9 @@ class SinkFeed:
             self._subscriber.pause(False)
 
     def _over(self) -> bool:
-        """Whether every declared stream has ended and is durable."""
+        """Whether every declared stream has ended and is durable, and there is nothing more to do."""
+        if self._sink.stays:
+            return False
         ended = {cursor.stream for cursor in self._subscriber.cursors if cursor.ended}
         expected = self._expected or {cursor.stream for cursor in self._subscriber.cursors}
         return not self._waiting and bool(ended) and expected <= ended
@@ -150,4 +156,5 @@ class SinkFeed:
         return Status(
             self._spec.name, "sink", self._state, streams=streams, bars=bars, rate=self._rate.of(bars, self._state),
             counters={**self._subscriber.counters(), "writes": self._writes}, summary=self._sink.summary(),
+            address=self._sink.address,
         )  # fmt: skip

@@ -14,6 +14,7 @@ SINKS = {
     "ohlcv": ".ohlcv:OhlcvSink",
     "csv": ".csv:CsvSink",
     "jsonl": ".jsonl:JsonlSink",
+    "web": ".web.sink:WebSink",
 }
 
 

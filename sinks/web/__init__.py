@@ -1,1 +1,1 @@
-"""The dashboard: a sink that browsers look at."""
+"""The dashboard: a sink that shows in browsers what the scripts see."""

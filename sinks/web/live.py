@@ -1,0 +1,163 @@
+"""What browsers are told as it happens: each has a queue of its own, and one that is too slow starts again.
+
+A message is encoded once, however many follow it. A queue that is too long is emptied, and its browser is told to ask
+for what has changed since; nobody else notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from ... import __version__
+from .bars import Short
+from .desk import Desk
+
+LARGEST_REQUEST = 1 << 18
+_MOST_MESSAGES = 5_000
+_MOST_BYTES = 1 << 20
+_PAUSE_S = 0.02
+"""Between two frames to the same browser: what comes meanwhile goes with the next one."""
+_QUOTES_S = 0.5
+_CLOSED_AT = {"b": 9, "p": 4}
+"""Where a message says whether it is of a closed bar; of one that forms, only the latest is sent."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Wants(msgspec.Struct, frozen=True):
+    """What a browser follows."""
+
+    streams: frozenset[str] = frozenset()
+    quotes: bool = False
+    bus: bool = False
+    alerts: bool = False
+    log: bool = False
+
+
+_requests = msgspec.json.Decoder(tuple[Literal["follow"], Wants])
+
+
+class Client:
+    """One browser: what it follows, and what waits for it."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self.socket = socket
+        self.wants = Wants()
+        self._waiting: list[str] = []
+        self._forming: dict[str, int] = {}
+        """Where the latest of a forming bar waits."""
+        self._bytes = 0
+        self._wake = asyncio.Event()
+
+    def say(self, text: str) -> None:
+        """Queue a message."""
+        self._waiting.append(text)
+        self._bytes += len(text)
+        self._wake.set()
+        if len(self._waiting) > _MOST_MESSAGES or self._bytes > _MOST_BYTES:
+            self._start_again()
+
+    def say_of(self, stream: str, text: str, forming: bool) -> None:
+        """Queue a message of a stream; one of a forming bar takes the place of the last one that waits."""
+        if forming and (at := self._forming.get(stream)) is not None:
+            self._waiting[at] = text
+            return
+        self._forming.pop(stream, None)
+        if forming:
+            self._forming[stream] = len(self._waiting)
+        self.say(text)
+
+    def _start_again(self) -> None:
+        self._drop()
+        for stream in self.wants.streams:
+            self.say(_encode(["reset", stream]).decode())
+
+    def _drop(self) -> list[str]:
+        waited, self._waiting = self._waiting, []
+        self._forming.clear()
+        self._bytes = 0
+        return waited
+
+    async def write(self) -> None:
+        """Send what waits, all in one frame, for ever; a browser that does not read holds up only this."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.socket.send_str(f"[{','.join(self._drop())}]")
+            await asyncio.sleep(_PAUSE_S)
+
+
+class Live:
+    """All browsers that are connected."""
+
+    def __init__(self) -> None:
+        self.clients: set[Client] = set()
+        self._moved: set[str] = set()
+        """The streams that have said something since prices were told last."""
+
+    def wanted(self, what: Literal["quotes", "bus", "alerts", "log"]) -> bool:
+        """Whether anybody looks at it."""
+        return any(getattr(client.wants, what) for client in self.clients)
+
+    def tell(self, stream: str, said: Iterable[Short]) -> None:
+        """Tell those who follow the stream; everybody, if it is none."""
+        self._moved.add(stream)
+        followers = [client for client in self.clients if not stream or stream in client.wants.streams]
+        others = [client for client in self.clients if client.wants.alerts and client not in followers]
+        for message in said:
+            heard = followers + others if message[0] == "a" else followers
+            if not heard:
+                continue
+            text, place = _encode(message).decode(), _CLOSED_AT.get(message[0])
+            for client in heard:
+                client.say_of(stream, text, forming=place is not None and not message[place])
+
+    def tell_lookers(self, what: Literal["quotes", "bus", "log"], message: Short) -> None:
+        """Tell those who look at it."""
+        text = _encode(message).decode()
+        for client in self.clients:
+            if getattr(client.wants, what):
+                client.say(text)
+
+    async def quote(self, desk: Desk) -> None:
+        """Tell prices now and then, of the streams that have moved; for ever."""
+        while True:
+            await asyncio.sleep(_QUOTES_S)
+            moved, self._moved = self._moved, set()
+            if self.wanted("quotes") and (quotes := [s.quote() for s in desk.bars if s.stream in moved]):
+                self.tell_lookers("quotes", ["q", quotes])
+
+    async def serve(self, request: web.Request, boot: str) -> web.WebSocketResponse:
+        """One browser, from its connection to its end."""
+        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REQUEST)
+        await socket.prepare(request)
+        client = Client(socket)
+        client.say(_encode(["hello", boot, __version__]).decode())
+        writing = asyncio.create_task(client.write())
+        self.clients.add(client)
+        try:
+            await self._read(client)
+        finally:
+            self.clients.discard(client)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        return socket
+
+    async def close(self) -> None:
+        """Say goodbye to all."""
+        await asyncio.gather(*(client.socket.close(code=1001) for client in self.clients))
+
+    async def _read(self, client: Client) -> None:
+        async for message in client.socket:
+            try:
+                if message.type is not WSMsgType.TEXT:
+                    raise msgspec.DecodeError("it is no text")
+                _, client.wants = _requests.decode(message.data)
+            except msgspec.DecodeError as error:
+                sentence = f"that is not understood ({error}): send [\"follow\", {{\"streams\": [\"…\"]}}]"
+                await client.socket.send_str(_encode([["error", sentence]]).decode())
+                await client.socket.close(code=1008, message=b"not understood")

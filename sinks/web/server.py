@@ -1,0 +1,180 @@
+"""The HTTP server: who may ask, what is answered with, and the thread that all of it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from . import api
+from .state import Refusal, Web
+
+PARTS = (api,)
+"""Modules that answer requests: each has ``routes(site)``."""
+
+T = TypeVar("T")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_HERE = Path(__file__).parent
+_PAGES = {"/": "index.html", "/bus": "bus.html", "/strategy": "strategy.html"}
+_COOKIE = "pynelive"
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+    "Server": "pynelive",
+}
+
+
+class Server:
+    """Serves in a thread of its own until it is stopped.
+
+    :param listening: the socket that was bound
+    :param token: what a request must show; empty if none must
+    """
+
+    def __init__(self, site: Web, listening: socket.socket, token: str) -> None:
+        self.site = site
+        self._listening = listening
+        self._token = token
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), name="web")
+
+    def start(self) -> None:
+        """Serve; returns when it does."""
+        self._thread.start()
+        self._ready.result()
+
+    def call(self, work: Callable[..., T], *given: Any) -> T:
+        """Call in the server's thread, where all stores live; returns what it returns."""
+        done: Future[T] = Future()
+
+        def do() -> None:
+            try:
+                done.set_result(work(*given))
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that has called
+                done.set_exception(error)
+
+        self._loop.call_soon_threadsafe(do)
+        return done.result()
+
+    def stop(self) -> None:
+        """Let go of all browsers; returns when the thread has ended."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
+        await runner.setup()
+        await web.SockSite(runner, self._listening, shutdown_timeout=0.5).start()
+        quoting = asyncio.create_task(self.site.live.quote(self.site.desk))
+        self._ready.set_result(None)
+        await self._stop.wait()
+        quoting.cancel()
+        await asyncio.gather(quoting, return_exceptions=True)
+        await self.site.live.close()
+        await runner.cleanup()
+
+    # --- what is served -------------------------------------------------------------------------------------------
+
+    def _app(self) -> web.Application:
+        app = web.Application(middlewares=[_in_words, self._guarded])
+        app.router.add_get("/ws", self._follow)
+        for path in _PAGES:
+            app.router.add_get(path, self._page)
+        for folder in ("page", "bundle"):
+            if (_HERE / folder).is_dir():
+                app.router.add_static(f"/{folder}", _HERE / folder)
+        for part in PARTS:
+            app.router.add_routes(part.routes(self.site))
+        app.on_response_prepare.append(_add_headers)
+        return app
+
+    async def _page(self, request: web.Request) -> web.FileResponse:
+        return web.FileResponse(_HERE / "page" / _PAGES[request.path])
+
+    async def _follow(self, request: web.Request) -> web.WebSocketResponse:
+        return await self.site.live.serve(request, self.site.desk.boot)
+
+    # --- who may ask ----------------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in who names this server, comes from its own pages, and shows the token if there is one."""
+        name = _host_of(f"//{request.host}")
+        if not self._token and not _is_loopback(name):
+            raise Refusal(421, f"this server answers as 127.0.0.1 or localhost and not as '{name}': "
+                               "give it a token to reach it by another name")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            raise Refusal(403, f"requests from pages of {origin} are refused")
+        if self._token:
+            if _same(request.query.get("token", ""), self._token):
+                return self._with_cookie(request)
+            if not _same(_shown(request), self._token):
+                raise Refusal(401, "a token is needed: open the page with ?token=… once, "
+                                   "or send the header 'Authorization: Bearer …'")
+        return await handler(request)
+
+    def _with_cookie(self, request: web.Request) -> web.StreamResponse:
+        """The token goes out of the address, where it would be seen and kept, into a cookie."""
+        there = str(request.rel_url.without_query_params("token"))
+        answer = web.Response(status=303, headers={"Location": there})
+        answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
+        return answer
+
+
+def _shown(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token if scheme.lower() == "bearer" else request.cookies.get(_COOKIE, "")
+
+
+def _same(shown: str, token: str) -> bool:
+    return hmac.compare_digest(shown.encode(), token.encode())
+
+
+def _host_of(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+@web.middleware
+async def _in_words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A refusal is one sentence, as JSON."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.json_response({"error": str(refusal)}, status=refusal.status)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_HEADERS)

@@ -1,0 +1,108 @@
+"""The sink `web`: hands what it is given to the server of the dashboard."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ...bus.calls import Start
+from ...bus.errors import Fault, Hopeless
+from ...bus.messages import Instrument
+from ...bus.rundir import RunDir
+from ...bus.topology import Topology
+from ..contract import Delivery, Sink
+from .desk import Desk
+from .live import Live
+from .server import Server
+from .state import Web
+
+PORT = 8765
+_AT_ONCE = 2_000
+"""Messages that the server takes before it looks after the browsers again."""
+
+
+class WebSink(Sink):
+    """Shows; it never steers, and keeps nothing."""
+
+    @dataclass
+    class Config:
+        """:param host: the address that it listens on; one beyond this machine needs a token
+        :param port: by default 8765, or a free one if that is in use; 0 is any
+        :param token: what a browser must show once; ``{ env = "NAME" }`` keeps it out of the file
+        :param bars: closed bars that are kept of a stream; older ones are asked of the bus
+        """
+
+        host: str = "127.0.0.1"
+        port: int | None = None
+        token: str = ""
+        bars: int = 100_000
+
+    forming = True
+    stays = True
+
+    def __init__(self, config: Any, base: Path) -> None:
+        super().__init__(config, base)
+        if not (_is_loopback(config.host) or config.token):
+            raise Hopeless(f"host = \"{config.host}\" lets others in: set a token, such as "
+                           "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
+        if config.bars < 1:
+            raise Hopeless(f"bars = {config.bars}: at least one has to be kept")
+        self._server: Server | None = None
+
+    def attach(self, run: RunDir, topology: Topology, name: str) -> None:
+        """Serve from now on, whatever there is.
+
+        :raises Fault: the port is in use
+        """
+        listening = _listening(self.config.host, self.config.port)
+        self.address = _url(self.config.host, listening.getsockname()[1])
+        live = Live()
+        site = Web(Desk(self.config.bars, live.tell), live, run, topology, name)
+        self._server = Server(site, listening, self.config.token)
+        self._server.start()
+
+    def open(self, stream: str, instrument: Instrument | None) -> Start:
+        """Begin with what the journals still have of what is shown."""
+        assert self._server
+        if self._server.call(self._server.site.desk.open, stream, instrument) is None:
+            return Start(last=0)
+        return Start(picture=True) if stream.startswith("run:") else Start(last=self.config.bars, kept=True)
+
+    def write(self, batch: Sequence[Delivery]) -> None:
+        """Give it to the server; returns when the stores have it."""
+        assert self._server
+        for at in range(0, len(batch), _AT_ONCE):
+            self._server.call(self._server.site.desk.take, batch[at : at + _AT_ONCE])
+
+    def close(self) -> None:
+        """Let go of the browsers."""
+        if self._server:
+            self._server.stop()
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    """:raises Fault: the address is not of this machine, or its port is in use"""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, PORT if port is None else port), family=family)
+    except OSError as error:
+        if port is None:
+            return _listening(host, 0)
+        raise Fault(f"{host}:{port} cannot be listened on ({error.strerror or error}): "
+                    "choose another port, or leave it out for a free one") from None
+
+
+def _url(host: str, port: int) -> str:
+    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
