@@ -94,7 +94,8 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     """The first message of a script's stream: what runs, on what, and the shape of its plots.
 
     ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live; ``instrument``
-    is what its bars are of, ``contexts`` are the other streams that it asks for, and what those are of.
+    is what its bars are of, ``contexts`` are the other streams that it asks for, and what those are of. ``bars`` is
+    how many closed bars were executed before what follows: more than 0 where somebody comes late.
     """
 
     script: str
@@ -107,6 +108,7 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     warmup: int = 0
     instrument: Instrument | None = None
     contexts: dict[str, Instrument] = field(default_factory=dict)
+    bars: int = 0
 
 
 class Executed(Struct, frozen=True, array_like=True, tag="executed"):
@@ -316,12 +318,13 @@ def is_forming(message: Message) -> bool:
 
 def as_object(stream: str, message: Message) -> dict[str, Any]:
     """A message as JSON shows it: its stream, its kind, and its fields by name."""
-    return {"stream": stream, "kind": type(message).__struct_config__.tag, "message": _fields(message)}
+    return {"stream": stream, "kind": type(message).__struct_config__.tag, "message": fields_of(message)}
 
 
-def _fields(value: Any) -> Any:
+def fields_of(value: Any) -> Any:
+    """A message, or what stands in one, as plain dicts and lists: its fields by name."""
     if isinstance(value, Struct):
-        return {name: _fields(item) for name, item in structs.asdict(value).items()}
+        return {name: fields_of(item) for name, item in structs.asdict(value).items()}
     if isinstance(value, tuple):
-        return [_fields(item) for item in value]
+        return [fields_of(item) for item in value]
     return value

@@ -12,27 +12,28 @@ from typing import Any
 
 from msgspec import structs
 
-from .messages import Account, Drawing, Message, Meta, Plot, Run, State
+from .messages import Account, Drawing, Executed, Message, Meta, Plot, Run, State
 
 Fields = dict[str, Any]
 
 
 class Picture:
-    """The messages of one stream, folded."""
+    """The messages of one stream, folded: what each kind of them adds up to."""
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
-        self._run: Run | None = None
-        self._state: State | None = None
-        self._metas: dict[str, Fields] = {}
+        self.run: Run | None = None
+        self.bars = 0
+        self.state: State | None = None
+        self.metas: dict[str, Fields] = {}
         self._described_ms = 0
         self._styles: dict[str, Any] = {}
         self._plot: Plot | None = None
-        self._drawn: dict[tuple[str, int], Drawing] = {}
-        self._account: Account | None = None
-        self._statistics: dict[str, Any] = {}
+        self.drawn: dict[tuple[str, int], Drawing] = {}
+        self.account: Account | None = None
+        self.statistics: dict[str, Any] = {}
 
     def take(self, messages: Iterable[Message]) -> None:
         """Fold what is said next."""
@@ -40,39 +41,45 @@ class Picture:
             if type(message) is Plot:
                 self._plot = message
                 self._styles |= message.styles
+            elif type(message) is Executed:
+                self.bars += message.bar.closed
             elif type(message) is Drawing:
                 self._draw(message)
             elif type(message) is Account:
-                self._account = message
-                self._statistics |= message.statistics
-            elif type(message) is Meta:
-                self._described_ms = message.time_ms
-                self._metas |= {plot["id"]: plot for plot in message.plots}
-            elif type(message) is State:
-                self._state = message
-            elif type(message) is Run:  # another one begins: nothing of the last one stands
-                self._clear()
-                self._run = message
+                self.account = message
+                self.statistics |= message.statistics
+            else:
+                self._take_rare(message)
+
+    def _take_rare(self, message: Message) -> None:
+        if type(message) is Meta:
+            self._described_ms = message.time_ms
+            self.metas |= {plot["id"]: plot for plot in message.plots}
+        elif type(message) is State:
+            self.state = message
+        elif type(message) is Run:  # another one begins: nothing of the last one stands
+            self._clear()
+            self.run, self.bars = message, message.bars
 
     def _draw(self, drawing: Drawing) -> None:
         key = (drawing.kind, drawing.id)
         if drawing.op == "delete":
-            self._drawn.pop(key, None)
+            self.drawn.pop(key, None)
             return
-        known = self._drawn.get(key) if drawing.op == "update" else None
+        known = self.drawn.get(key) if drawing.op == "update" else None
         fields = changed(known.fields, drawing.fields) if known else drawing.fields
-        self._drawn[key] = Drawing(drawing.time_ms, "create", drawing.kind, drawing.id, fields)
+        self.drawn[key] = Drawing(drawing.time_ms, "create", drawing.kind, drawing.id, fields)
 
     def messages(self) -> list[Message]:
         """The picture, in the order in which a script says such things."""
-        said: list[Message | None] = [self._run, self._state]
-        if self._metas:
-            said.append(Meta(self._described_ms, tuple(self._metas.values())))
+        said: list[Message | None] = [self.run and structs.replace(self.run, bars=self.bars), self.state]
+        if self.metas:
+            said.append(Meta(self._described_ms, tuple(self.metas.values())))
         if self._plot:
             said.append(structs.replace(self._plot, styles=self._styles))
-        said += self._drawn.values()
-        if self._account:
-            said.append(structs.replace(self._account, statistics=self._statistics))
+        said += self.drawn.values()
+        if self.account:
+            said.append(structs.replace(self.account, statistics=self.statistics))
         return [message for message in said if message is not None]
 
 

@@ -1,0 +1,178 @@
+"""What the dashboard's server holds of a script's stream: all that was said, the same for who comes late."""
+
+from __future__ import annotations
+
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jobs import EXAMPLES, Bars, Result, daily_bars, make_job, with_forming
+from jobs import Run as RunJobs
+from pynelive.bus.messages import (
+    Account,
+    Alert,
+    Bar,
+    Drawing,
+    Executed,
+    Fill,
+    Log,
+    Message,
+    Meta,
+    Plot,
+    Run,
+    Signal,
+    State,
+    is_forming,
+)
+from pynelive.bus.picture import Picture
+from pynelive.sinks.web.runs import RunStore
+from pynelive.sinks.web.runs_api import whole_run
+from topologies import rows
+
+OPENING = Run("script.py", "demo:BTC/USDT@1", "f", "Script", "strategy")
+_MOST = 1_000
+
+
+def stored(messages: list[Message], most: int = _MOST) -> RunStore:
+    store = RunStore("run:script", most)
+    store.take(messages)
+    return store
+
+
+def look(store: RunStore, from_ms: float, since: dict[str, int]) -> dict[str, Any]:
+    """All that the pages can ask, from one bar on; and of lists what came after so many."""
+    at, _ = store.plots.rows(from_ms=from_ms, limit=_MOST)
+    columns = {title: [None if isnan(v) else v for v in column] for title, column in store.plots.columns(at).items()}
+    lists = {name: list(said)[since.get(name, 0):] for name, said in store.lists.items()}
+    plotted = {title: values for title, values in columns.items() if any(value is not None for value in values)}
+    whole = {key: value for key, value in whole_run(store).items() if key not in ("n", "logs")}
+    return {
+        "plots": plotted, "styles": store.plots.styles(at), "lists": lists, "forming": store.forming, "whole": whole,
+        "texts": {title: texts for title, texts in store.plots.texts(at).items() if texts},
+        "equity": [point[:2] for point in store.curve.points(_MOST) if point[0] >= from_ms],
+        "first": store.first_index is not None and store.first_index + at.start,
+    }  # fmt: skip
+
+
+_VALUES = st.none() | st.booleans() | st.integers(-5, 5).map(float) | st.sampled_from(["up", "down"])
+_COLOURS = st.dictionaries(st.sampled_from(["a", "fill"]), st.sampled_from(["#FF0000FF", "#00FF00FF", None]))
+
+
+@st.composite
+def bar_records(draw: st.DrawFn) -> list[list[Message]]:
+    """A run, a record a bar: what a script may say on it, and what is latest-wins between two bars."""
+    records: list[list[Message]] = [[OPENING]]
+    for number in range(1, draw(st.integers(2, 9)) + 1):
+        time_ms = number * 60_000
+        bar = Bar(time_ms, 1.0, 2.0, 0.5, 1.5, 10.0)
+        optional: list[Message] = [
+            Meta(time_ms, ({"id": draw(st.sampled_from(["a", "fill"])), "kind": "plot", "t": number},)),
+            Drawing(time_ms, draw(st.sampled_from(["create", "update", "delete"])), "line",  # type: ignore[arg-type]
+                    draw(st.integers(1, 3)), {"x": number}),
+            State("live", time_ms, "the script is live"), Alert(time_ms, "alert"), Log(time_ms, "info", "word"),
+            Fill(time_ms, "in", "out", 1.0, time_ms - 60_000, 1.0, time_ms, 1.5, 0.5),
+        ]  # fmt: skip
+        equity = float(draw(st.integers(90, 110)))
+        profit = float(draw(st.integers(-5, 5)))
+        record: list[Message] = [
+            Executed(bar, 1, number), Plot(time_ms, draw(st.dictionaries(st.sampled_from("abc"), _VALUES)),
+                                           styles=draw(_COLOURS)),
+            *(said for said in optional if draw(st.booleans())),
+            Signal(time_ms, draw(st.sampled_from(["buy", "hold"])), 1.0, equity),  # type: ignore[arg-type]
+            Account(time_ms, 1.0, 1.0, equity, profit, 0.0, statistics={draw(st.sampled_from("xy")): equity}),
+        ]  # fmt: skip
+        records.append(record)
+        if draw(st.booleans()):
+            records.append([Plot(time_ms + 60_000, {"a": 1.0}, False)])
+    return records
+
+
+@given(bar_records(), st.data())
+def test_who_comes_late_holds_the_same(records: list[list[Message]], data: st.DataObject) -> None:
+    """The picture, and what follows it, are what an early reader has from there on; also after a second run."""
+    begin = data.draw(st.integers(1, len(records) - 1))
+    before = [message for record in records[:begin] for message in record]
+    after = [message for record in records[begin:] for message in record]
+    picture = Picture()
+    picture.take([message for message in before if not is_forming(message)])
+    early = stored(before)
+    count = {name: len(said) for name, said in early.lists.items()}
+    early.take(after)
+    late = stored(picture.messages() + after)
+    from_ms = next((m.bar.time_ms for m in after if isinstance(m, Executed)), 0)
+    if from_ms:
+        assert look(late, from_ms, {}) == look(early, from_ms, count)
+    early.take([OPENING, *after])  # a new run: nothing of the last one stands
+    assert look(early, 0, {}) == look(stored([OPENING, *after]), 0, {})
+
+
+def test_who_was_away_gets_what_has_changed() -> None:
+    """Rows by change number: none is missing, and a reader whose rows are gone hears of it."""
+    store = RunStore("run:script", 16)
+    store.take([OPENING])
+    seen: dict[float, float] = {}
+    known = store.n
+    for number in range(1, 200):
+        store.take([Executed(Bar(number, 1, 1, 1, 1, 1), 1, 1), Plot(number - number % 2, {"a": float(number)})])
+        if number % 5 == 0:
+            at, older = store.plots.rows(since_n=known)
+            assert not older
+            columns = store.plots.columns(at)
+            seen |= dict(zip(columns[""], columns["a"], strict=True))
+            known = store.n
+    assert list(seen) == list(range(1, 196))
+    assert store.plots.rows(since_n=1).older
+    assert len(store.plots.times) <= 18
+    assert store.first_index == 199 - len(store.plots.times)
+    assert store.plots.rows(limit=3) == (range(len(store.plots.times) - 3, len(store.plots.times)), True)
+    again = store.take([OPENING])
+    assert (again, store.plots.rows()) == ([["r", "run:script", store.n]], (range(0), False))
+
+
+def stream_of(host: Result, bars: Bars, transition: int) -> list[Message]:
+    """A job as its runner would have published it."""
+    said = [msgspec.convert(each, list[Message]) for each in host["said"]]
+    messages: list[Message] = [OPENING]
+    for number, values in enumerate(bars):
+        if number == transition:
+            messages += [State("live", values[0]), *said.pop(0)]
+        bar = Bar(*values[:6], closed=values[6] if len(values) > 6 else True)
+        messages += [Executed(bar, 1, number, number < transition), *said.pop(0)]
+    return messages
+
+
+@pytest.mark.parametrize("name", ["ema_cross", "stops"])
+def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
+    """Plots, trades and statistics equal the runner's own CSV files; the drawdown stays below PyneCore's maximum."""
+    bars, transition = with_forming(daily_bars(300), 20)
+    (host,) = run(make_job(str(EXAMPLES / f"{name}.py"), bars, transition))
+    store = stored(stream_of(host, bars, transition))
+    at, _ = store.plots.rows(limit=_MOST)
+    columns = store.plots.columns(at)
+    written = rows(Path(host["output"]) / "plot.csv")
+    for title in list(columns)[1:]:
+        assert list(columns[title]) == pytest.approx([float(row[title]) for row in written], nan_ok=True)
+    exits = [row for row in rows(Path(host["output"]) / "trades.csv") if row["Type"].startswith("Exit")]
+    trades = [row for row in exits if row["Signal"] != "Open"]
+    fills = store.lists["fills"]
+    assert len(fills) > 3
+    key = next(name for name in trades[0] if name.startswith("Profit") and "%" not in name)
+    assert [float(row[key]) for row in trades] == pytest.approx([fill.profit for fill in fills])
+    account = store.picture.account
+    assert account
+    assert len(account.open_trades) == len(exits) - len(trades)
+    statistics = store.picture.statistics
+    assert statistics["Total Trades"] == len(fills)
+    assert statistics["Net Profit"] == pytest.approx(sum(fill.profit for fill in fills))
+    points = store.curve.points(_MOST)
+    known = [below for time_ms, _, below in points if time_ms <= fills[-1].time_ms]
+    assert 0 < max(known) <= float(statistics["Max Equity Drawdown"] or 0)
+    thinned = store.curve.points(40)
+    assert len(thinned) <= 40
+    for column in (1, 2):
+        assert max(point[column] for point in thinned) == max(point[column] for point in points)
+    assert min(point[1] for point in thinned) == min(point[1] for point in points)
