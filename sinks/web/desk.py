@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ...bus.messages import Instrument, Message
 from ..contract import Delivery
 from .bars import BarStore, Short
+from .runs import RunStore
 
 
 class Store(Protocol):
@@ -29,7 +30,9 @@ class Store(Protocol):
 
 def store_of(stream: str, instrument: Instrument | None, most: int) -> Store | None:
     """A store for what the stream carries; what runners keep for their own recovery is not shown."""
-    return None if stream.startswith(("exec:", "run:")) else BarStore(stream, instrument, most)
+    if stream.startswith("run:"):
+        return RunStore(stream, most)
+    return None if stream.startswith("exec:") else BarStore(stream, instrument, most)
 
 
 class Desk:
@@ -64,3 +67,8 @@ class Desk:
     def bars(self) -> list[BarStore]:
         """The stores of streams of bars."""
         return [store for store in self.stores.values() if isinstance(store, BarStore)]
+
+    @property
+    def runs(self) -> list[RunStore]:
+        """The stores of scripts' streams."""
+        return [store for store in self.stores.values() if isinstance(store, RunStore)]

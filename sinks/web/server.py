@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from . import api
+from . import api, runs_api
 from .state import Refusal, Web
 
-PARTS = (api,)
+PARTS = (api, runs_api)
 """Modules that answer requests: each has ``routes(site)``."""
 
 T = TypeVar("T")
