@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -233,6 +234,7 @@ class _Life:
         self.status = role.status()
         self.status.pid = os.getpid()
         self.status.memory_mb = round(psutil.Process().memory_info().rss / 2**20, 1)
+        self.status.cpu_s = round(time.process_time(), 2)
 
     def over(self, state: Literal["done", "failed"], said: str = "", code: int = 0) -> int:
         """The last status; a fault is also printed, for the log."""

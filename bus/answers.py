@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Mapping
 from math import inf
@@ -56,7 +57,7 @@ def _stream_info(out: Out, subscribers: int) -> StreamInfo:
     instrument = opening if isinstance(opening, Instrument) else None
     return StreamInfo(
         out.stream, track.first, track.head, track.bars, instrument, out.last, out.state, out.ended, subscribers,
-        out.rate.now,
+        out.rate.now, -1.0 if out.said_s is None else time.monotonic() - out.said_s,
     )  # fmt: skip
 
 

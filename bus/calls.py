@@ -93,7 +93,8 @@ class StreamInfo(Struct, frozen=True, array_like=True):
     """A stream of a publisher: its number, the seqs that are kept, its instrument and the last bar.
 
     ``first`` is the earliest seq that can be replayed, ``head`` the seq that comes next; ``rate`` is closed bars a
-    second of the last minute.
+    second of the last minute, ``age_s`` how long ago the last new closed bar was said; -1 if the publisher was started
+    since.
     """
 
     name: str
@@ -106,6 +107,7 @@ class StreamInfo(Struct, frozen=True, array_like=True):
     ended: bool = False
     subscribers: int = 0
     rate: float = 0.0
+    age_s: float = -1.0
 
 
 class Welcome(Struct, frozen=True, array_like=True, tag="welcome"):

@@ -17,7 +17,7 @@ from .limits import OVERDUE
 from .logs import LogFile
 from .process import Fork, Process
 from .specs import ActorSpec, Role
-from .status import Status
+from .status import Rate, Status
 from .topology import Topology
 
 ENTRY = (sys.executable, "-m", "pynelive")
@@ -42,7 +42,7 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.1, 10.0
 
 
 class View(Struct):
-    """One actor in `pynelive ps`."""
+    """One actor in `pynelive ps`; ``cpu`` is the share of one core that it has used over the last minute."""
 
     name: str
     role: Role
@@ -53,6 +53,7 @@ class View(Struct):
     why: str = ""
     status: Status | None = None
     journal_mb: float = 0.0
+    cpu: float = 0.0
 
 
 class Child:
@@ -80,6 +81,7 @@ class Child:
         self._stopping = False
         self._crashes: list[float] = []
         self._streak = 0
+        self._cpu = Rate()
         self._heard = self._since = time.monotonic()
         self._ready: float | None = None
 
@@ -138,6 +140,7 @@ class Child:
             why=self.why,
             status=self.status,
             journal_mb=journal_mb,
+            cpu=round(self._cpu.now, 3) if alive else 0.0,
         )
 
     def look(self) -> None:
@@ -172,7 +175,7 @@ class Child:
             self.restarts += 1
 
     async def _live(self, forgotten: Iterable[str]) -> int:
-        self.phase, self.status, self._ready = "starting", None, None
+        self.phase, self.status, self._ready, self._cpu = "starting", None, None, Rate()
         self._since = time.monotonic()
         process = await Process.start(
             self.topology.path, self.name, self._entry, self._hear, self.log, self._fork
@@ -197,6 +200,7 @@ class Child:
             self.log.write(f"unreadable heartbeat: {error}")
             return
         self._heard = time.monotonic()
+        self._cpu.of(self.status.cpu_s)
         if self.status.state not in ("done", "failed"):  # those are said by the exit code
             self.phase = self.status.state
         if self._ready is None and self.phase in ("warming", "running", "draining"):

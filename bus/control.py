@@ -13,21 +13,23 @@ from msgspec import Struct
 
 from .children import View
 from .errors import Fault, TopologyError
+from .graph import Outline
 from .rundir import RunDir
 
 
 class Request(Struct):
     """What a command wants; ``name`` an actor, ``path`` a topology file."""
 
-    do: Literal["ps", "stop", "restart", "apply"]
+    do: Literal["ps", "graph", "stop", "restart", "apply"]
     name: str = ""
     path: str = ""
 
 
 class Reply(Struct):
-    """What came of it: lines to print, or the faults (``wrong`` if the topology is to blame)."""
+    """What came of it: the actors or their graph, lines to print, or faults (``wrong``: the topology is to blame)."""
 
     views: list[View] = []
+    outline: Outline | None = None
     lines: list[str] = []
     faults: list[str] = []
     wrong: bool = False

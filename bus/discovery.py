@@ -43,6 +43,11 @@ class Announcement(Struct, frozen=True):
         """Whether the publisher is on another host."""
         return bool(self.server_key)
 
+    @property
+    def place(self) -> str:
+        """The publisher in words, with what tells where to look for it."""
+        return f"'{self.name}' {f'on {self.control}' if self.remote else f'(pid {self.pid})'}"
+
 
 class Claim:
     """The exclusive right to publish under a name, held until ``release``."""

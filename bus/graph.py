@@ -7,14 +7,52 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from .hosts import door_of
 from .secrets import redacted
-from .specs import ActorSpec, ProducerSpec, RunnerSpec
+from .specs import ActorSpec, ProducerSpec, Role, RunnerSpec
 from .topology import Topology
 
 _SHAPES = {"producer": "house", "runner": "component", "sink": "cylinder"}
+
+
+class Node(Struct, frozen=True):
+    """An actor in an :class:`Outline`: what it runs, and the streams that it publishes."""
+
+    name: str
+    role: Role
+    kind: str
+    host: str
+    publishes: list[str]
+
+
+class Edge(Struct, frozen=True):
+    """Who reads which streams of whom."""
+
+    publisher: str
+    consumer: str
+    streams: list[str]
+
+
+class Outline(Struct, frozen=True):
+    """A topology without its options: who there is, and who reads whom."""
+
+    bus: str
+    hosts: list[str]
+    nodes: list[Node]
+    edges: list[Edge]
+
+
+def outline(topology: Topology) -> Outline:
+    """The topology for those who draw it."""
+    nodes = [
+        Node(spec.name, topology.role(spec), _kind(spec), spec.host, topology.published(spec))
+        for spec in topology.actors
+    ]
+    edges = [Edge(start, end, names) for (start, end), names in _bundles(topology).items()]
+    return Outline(topology.bus.name, list(topology.hosts), nodes, edges)
 
 
 def tree(topology: Topology) -> str:
@@ -42,10 +80,7 @@ def dot(topology: Topology) -> str:
     for spec in topology.actors:
         text = _quoted(f"{spec.name}\n{_kind(spec)}")
         lines.append(f"  {_quoted(spec.name)} [label={text}, shape={_SHAPES[topology.role(spec)]}];")
-    streams = defaultdict(list)
-    for edge in _edges(topology):
-        streams[edge["from"], edge["to"]].append(edge["stream"])
-    for (start, end), names in streams.items():
+    for (start, end), names in _bundles(topology).items():
         lines.append(f"  {_quoted(start)} -> {_quoted(end)} [label={_quoted(chr(10).join(names))}];")
     return "\n".join([*lines, "}"])
 
@@ -87,6 +122,14 @@ def _edges(topology: Topology) -> Iterator[dict[str, str]]:
         for stream in topology.published(spec):
             for consumer in topology.consumers(stream):
                 yield {"from": spec.name, "stream": stream, "to": consumer}
+
+
+def _bundles(topology: Topology) -> dict[tuple[str, str], list[str]]:
+    """The streams between two actors."""
+    streams = defaultdict(list)
+    for edge in _edges(topology):
+        streams[edge["from"], edge["to"]].append(edge["stream"])
+    return streams
 
 
 def _kind(spec: ActorSpec) -> str:

@@ -123,8 +123,7 @@ class Link:
     @property
     def place(self) -> str:
         """The publisher in words, with what tells where to look for it."""
-        where = f"on {self.announcement.control}" if self.announcement.remote else f"(pid {self.announcement.pid})"
-        return f"'{self.name}' {where}"
+        return self.announcement.place
 
     @property
     def foreign(self) -> str:

@@ -14,7 +14,13 @@ MAX_BYTES = 10_000_000
 KEPT = 3
 """Files a log consists of at most: the current one and its predecessors."""
 
+LEVELS = ("debug", "info", "warning", "error")
+"""What a line may be, the least first; one that says nothing of it is ``info``."""
+
 _STAMPED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z) (.*)")
+_LEVELLED = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+_GRAVE = re.compile(r"Traceback \(most recent call last\)|\S*(Error|Exception)\b|.* has failed for good: ")
+_ODD = re.compile(r".* (was killed by|ended with exit code|lives but is silent|did not stop within) ")
 
 
 class Line(NamedTuple):
@@ -23,6 +29,13 @@ class Line(NamedTuple):
     time: str
     name: str
     text: str
+
+    @property
+    def level(self) -> str:
+        """One of ``LEVELS``, as the line itself says; else by what a supervisor or a traceback would say so."""
+        if said := _LEVELLED.match(self.text):
+            return "error" if said[1] == "CRITICAL" else said[1].lower()
+        return "error" if _GRAVE.match(self.text) else "warning" if _ODD.match(self.text) else "info"
 
 
 class LogFile:
@@ -75,10 +88,14 @@ def _files(path: Path) -> list[Path]:
 
 
 class LogReader:
-    """Reads the logs of a folder as one, in the order of time; ``fresh`` goes on where it ended."""
+    """Reads the logs of a folder as one, in the order of time; ``fresh`` goes on where it ended.
 
-    def __init__(self, folder: Path, name: str | None = None) -> None:
+    :param last_bytes: how much of what is there already is read of each log; everything by default
+    """
+
+    def __init__(self, folder: Path, name: str | None = None, last_bytes: int | None = None) -> None:
         self._folder = folder
+        self._last_bytes = last_bytes
         self._pattern = f"{name or '*'}.log"
         self._open: dict[Path, BinaryIO] = {}
 
@@ -89,17 +106,17 @@ class LogReader:
 
     def _read(self, path: Path) -> list[Line]:
         file = self._open.get(path)
-        if file is None:
-            data = b"".join(older.read_bytes() for older in _files(path)[:-1] if older.exists())
-        else:
+        if file:
             data = file.read()
+        else:
+            older = [] if self._last_bytes else _files(path)[:-1]
+            data = b"".join(each.read_bytes() for each in older if each.exists())
         try:
             if file is None or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-                fresh = path.open("rb")
+                fresh = self._open[path] = path.open("rb")
                 if file:
                     file.close()
-                self._open[path] = fresh
-                data += fresh.read()
+                data += _end(fresh, self._last_bytes) if self._last_bytes and not file else fresh.read()
         except FileNotFoundError:
             pass  # being rotated just now: the next call finds the new file
         whole = data.decode(errors="replace").removesuffix("\n")
@@ -109,6 +126,13 @@ class LogReader:
         """Close the files."""
         for file in self._open.values():
             file.close()
+
+
+def _end(file: BinaryIO, size: int) -> bytes:
+    """The whole lines in the last bytes of a log."""
+    begin = max(os.fstat(file.fileno()).st_size - size, 0)
+    file.seek(begin)
+    return file.read().partition(b"\n")[2] if begin else file.read()
 
 
 def _parse(name: str, texts: list[str]) -> list[Line]:

@@ -15,8 +15,8 @@ class Out:
     """One stream on its way out: what waits to be written, and what was said last."""
 
     __slots__ = (
-        "ended", "forming", "history", "last", "pending", "picture", "rate", "state", "stream", "topic", "track",
-        "waits",
+        "ended", "forming", "history", "last", "pending", "picture", "rate", "said_s", "state", "stream", "topic",
+        "track", "waits",
     )  # fmt: skip
 
     def __init__(self, stream: str, track: Track) -> None:
@@ -29,6 +29,8 @@ class Out:
         self.last: Bar | None = None
         self.state: State | None = None
         self.ended = False
+        self.said_s: float | None = None
+        """When this process has said the last new closed bar (monotonic)."""
         self.history = 0
         """Closed bars of a warm-up that were said, which count for no rate."""
         self.rate = Rate()

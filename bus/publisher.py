@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -248,6 +249,8 @@ class Publisher:
             most = f"{_MOST_MESSAGES:,} and {_LARGEST_PAYLOAD >> 20} MiB"
             raise Hopeless(f"{size} at once on {out.stream}: a frame holds {most}; publish fewer in one call")
         bars, time_ms = out.remember(messages)
+        if bars:
+            out.said_s = time.monotonic()
         said = self.journal.append(out.track, payload, len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
         self._moved.add(out)

@@ -36,7 +36,8 @@ class StreamStatus(Struct):
 class Status(Struct):
     """One actor's heartbeat. ``rate`` is closed bars a second, ``said`` the last signal, alert or fault.
 
-    ``warning`` stays as long as what it says is so; ``address`` is where a person can see what a sink shows.
+    ``warning`` stays as long as what it says is so; ``address`` is where a person can see what a sink shows; ``cpu_s``
+    is what its process has computed so far.
     """
 
     name: str
@@ -52,26 +53,27 @@ class Status(Struct):
     summary: list[str] = field(default_factory=list)
     warning: str = ""
     address: str = ""
+    cpu_s: float = 0.0
 
 
 class Rate:
-    """Closed bars a second, over the last minute or the later half of it."""
+    """How much a second of what only grows, such as closed bars, over the last minute or the later half of it."""
 
     __slots__ = ("_begun", "_half", "_start", "now")
 
     def __init__(self) -> None:
         self.now = 0.0
         self._begun = False
-        self._start = self._half = 0.0, 0
+        self._start = self._half = 0.0, 0.0
 
-    def of(self, bars: int, state: ActorState = "running") -> float:
-        """The rate now that so many bars have come in all; what an actor begins with is none that came."""
-        here = time.monotonic(), bars
+    def of(self, amount: float, state: ActorState = "running") -> float:
+        """The rate now that so much has come in all; what an actor begins with is none that came."""
+        here = time.monotonic(), amount
         if not self._begun:
             self._start = self._half = here
             self._begun = state not in ("starting", "warming")
         if here[0] - self._half[0] >= RATE_S / 2:
             self._start, self._half = self._half, here
         seconds = here[0] - self._start[0]
-        self.now = (bars - self._start[1]) / seconds if seconds > 0 else 0.0
+        self.now = (amount - self._start[1]) / seconds if seconds > 0 else 0.0
         return self.now

@@ -21,6 +21,7 @@ from .children import ENTRY, Child, View
 from .control import Reply, Request, serving
 from .discovery import announce_elsewhere
 from .errors import Fault, TopologyError
+from .graph import outline
 from .hosts import chosen_host, wiring
 from .logs import LogFile
 from .rundir import BusCard, RunDir, take_lock
@@ -282,6 +283,8 @@ class Supervisor:
         match request.do:
             case "ps":
                 return Reply(self.views())
+            case "graph":
+                return Reply(outline=outline(self.topology))
             case "stop" if not request.name:
                 self.stop()
                 await self._ended.wait()

@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": ("keys:keys", "Make the key pair of a host."),
     "init": ("init:init", "Write a topology and its scripts to start from."),
     "ps": ("operate:ps", "Show the actors that are up."),
+    "top": ("top:top", "Watch what is up: actors, streams and logs, on a terminal."),
     "stop": ("operate:stop", "Stop what is up, in order."),
     "restart": ("operate:restart", "Restart one actor."),
     "logs": ("operate:logs", "Show what an actor has logged."),

@@ -62,7 +62,7 @@ def _milliseconds(text: str) -> int:
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
+def run_until_interrupted(work: Coroutine[Any, Any, None]) -> None:
     """Run; Ctrl-C and SIGTERM end it quietly, and so does a pipe that nobody reads."""
 
     async def main() -> None:
@@ -98,7 +98,7 @@ def tail(
     patterns: tuple[str, ...], start: Start, forming: bool, as_json: bool, count: int | None, bus: str | None, host: str
 ) -> None:
     """Attach to streams and print what they say, history first if --from asks for it."""
-    _run_until_interrupted(
+    run_until_interrupted(
         _tail(patterns, start, _wanted(forming), json_line if as_json else PlainLines(), count, find_bus(bus, host))
     )
 

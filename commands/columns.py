@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from rich import box
 from rich.cells import cell_len
+from rich.table import Table
 from rich.text import Text
 
 GAP = 2
@@ -30,7 +32,7 @@ class Layout:
         filled = {title for title, *cells in zip(titles, *rows, strict=True) if any(map(_width, cells))}
         least = widths | ({elastic: min(widths[elastic], _LEAST)} if elastic else {})
         self.gone: list[str] = []
-        self._titles = titles
+        self._titles, self._elastic = titles, elastic
         for title in sorted(may_go, key=lambda title: title in filled):
             if self._needed(least) > room:
                 self.gone.append(title)
@@ -43,6 +45,21 @@ class Layout:
         """What the elastic column takes."""
         self.missing = [title for title in titles if title in self.gone and title in filled]
 
+    def table(self, rows: Sequence[Sequence[str | Text]], left: Collection[str], framed: bool = False) -> Table:
+        """The rows in the columns that stay.
+
+        :param left: the titles of columns of words; those of numbers are aligned at the right
+        :param framed: with a line below the titles
+        """
+        made = Table(box=box.SIMPLE_HEAD if framed else None, show_edge=False, pad_edge=False,
+                     padding=(0, 1, 0, 0) if framed else (0, 1))  # fmt: skip
+        for title in (self._titles[place] for place in self.places):
+            room = self.left if title == self._elastic else None
+            made.add_column(title, justify="left" if title in left else "right", no_wrap=True, max_width=room)
+        for row in rows:
+            made.add_row(*(as_text(row[place]) for place in self.places))
+        return made
+
     def apology(self) -> str:
         """What is said of columns that hold something and went."""
         return f"not shown here: {', '.join(self.missing)} (a wider terminal, or --json)"
@@ -50,6 +67,11 @@ class Layout:
     def _needed(self, widths: dict[str, int]) -> int:
         kept = [widths[title] for title in self._titles if title not in self.gone]
         return sum(kept) + GAP * (len(kept) - 1)
+
+
+def as_text(cell: str | Text) -> Text:
+    """A cell as it is shown: what is in brackets is no colour."""
+    return Text(cell) if isinstance(cell, str) else cell
 
 
 def _width(cell: str | Text) -> int:

@@ -126,25 +126,26 @@ def rate(per_s: float) -> str:
     return f"{per_s:,.1f}" if per_s >= 1 or not per_s else f"{per_s:.2g}"
 
 
+def span(seconds: float) -> str:
+    """So long, as a clock shows it."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days}d {hours}h" if days else f"{hours}:{minutes:02}:{seconds:02}"
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], may_go: Sequence[str] = ()) -> None:
     """A table; columns of numbers are aligned at the right.
 
     :param may_go: columns that are left out, the first one first, where a terminal is too narrow; nothing is ever cut
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from .columns import Layout
 
     filled = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     layout = Layout(columns, filled, may_go, Console().width if sys.stdout.isatty() else sys.maxsize)
-    table = Table(box=None, pad_edge=False)
-    for place in layout.places:
-        table.add_column(columns[place], justify="left" if columns[place] in _WORDS else "right", no_wrap=True)
-    for row in filled:
-        table.add_row(*(Text(row[place]) for place in layout.places))
-    Console(width=layout.width).print(table)
+    Console(width=layout.width).print(layout.table(filled, _WORDS))
     if layout.missing:
         print(layout.apology())
 

@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple, Protocol
 
 import click
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -21,7 +20,7 @@ from rich.text import Text
 from ..bus.children import Phase, View
 from ..bus.status import StreamStatus
 from .columns import Layout
-from .lines import rate
+from .lines import rate, span
 
 Views = Callable[[], list[View]]
 
@@ -160,6 +159,13 @@ class _Terminal:
             self._console.print(Text(line), soft_wrap=True)
 
 
+def actor_cells(view: View) -> list[str | Text]:
+    """The cells of ``ACTOR_TITLES``: an actor in one row, with the lag of the stream that it is furthest behind in."""
+    streams = view.status.streams if view.status else []
+    furthest = max(streams, key=lambda stream: stream.lag, default=None)
+    return [_COLUMNS[_TITLES.index(title)].cell(view, furthest) for title in ACTOR_TITLES]
+
+
 def print_views(views: list[View]) -> None:
     """The actors once, for `ps`."""
     room = Console().width if sys.stdout.isatty() else sys.maxsize
@@ -180,13 +186,8 @@ def _table(views: list[View], width: int, rows: int | None, details: bool) -> tu
     columns = [column for column in _COLUMNS if details or not column.detail]
     cells = [_cells(columns, view, stream) for view, stream in lines[:rows]]
     layout = Layout([column.title for column in columns], cells, _MAY_GO, width, elastic=_SAID)
-    made = Table(box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, show_edge=False, pad_edge=False,
-                 padding=(0, 1, 0, 0) if sys.stdout.isatty() else (0, 1))  # fmt: skip
-    for column in (columns[place] for place in layout.places):
-        room = layout.left if column.title == _SAID else None
-        made.add_column(column.title, justify=column.justify, no_wrap=True, max_width=room)
-    for row in cells:
-        made.add_row(*(row[place] for place in layout.places))
+    words = {column.title for column in columns if column.justify == "left"}
+    made = layout.table(cells, words, framed=sys.stdout.isatty())
     if rows is not None and len(lines) > rows:
         made.caption = f"… and {len(lines) - rows} more streams: pynelive ps"
     return made, layout
@@ -218,12 +219,7 @@ def _phase(view: View, _stream: StreamStatus | None) -> Text:
 
 
 def _uptime(view: View, _stream: StreamStatus | None) -> str:
-    minutes, seconds = divmod(int(view.uptime_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days}d {hours}h"
-    return f"{hours}:{minutes:02}:{seconds:02}" if view.pid else ""
+    return span(view.uptime_s) if view.pid else ""
 
 
 def _said(view: View, _stream: StreamStatus | None) -> Text:
@@ -234,6 +230,10 @@ def _said(view: View, _stream: StreamStatus | None) -> Text:
 
 def _memory(view: View, _stream: StreamStatus | None) -> str:
     return f"{view.status.memory_mb:.0f} MB" if view.status and view.status.memory_mb else ""
+
+
+def _cpu(view: View, _stream: StreamStatus | None) -> str:
+    return f"{view.cpu:.1%}" if view.pid else ""
 
 
 def _journal(view: View, _stream: StreamStatus | None) -> str:
@@ -278,6 +278,7 @@ _COLUMNS = (
     _Column("up", _uptime, justify="right"),
     _Column("restarts", lambda view, _: str(view.restarts or ""), justify="right"),
     _Column("memory", _memory, justify="right"),
+    _Column("cpu", _cpu, detail=True, justify="right"),
     _Column("journal", _journal, detail=True, justify="right"),
     _Column("stream", _stream, repeats=True),
     _Column("bars", _bars, repeats=True, justify="right"),
@@ -287,5 +288,8 @@ _COLUMNS = (
     _Column("price", _price, repeats=True, justify="right"),
     _Column(_SAID, _said),
 )
-_MAY_GO = (_SAID, "journal", "up", "last bar", "price", "pid", "memory", "restarts")
+_MAY_GO = (_SAID, "cpu", "journal", "up", "last bar", "price", "pid", "memory", "restarts")
 """Where the terminal is too narrow, in this order."""
+_TITLES = [column.title for column in _COLUMNS]
+ACTOR_TITLES = ("actor", "state", "up", "restarts", "memory", "cpu", "rate", "lag", _SAID)
+"""What is said of an actor itself."""

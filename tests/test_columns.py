@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from pynelive.bus.census import StreamRow
 from pynelive.bus.children import View
 from pynelive.bus.status import Status, StreamStatus
 from pynelive.commands import streams as command
@@ -64,10 +65,7 @@ def test_streams_cuts_nothing_that_matters(
 ) -> None:
     """Origin and the number of subscribers go first."""
     be_terminal(monkeypatch, terminal)
-    row = {
-        "stream": STREAMS[0], "state": "live", "bars": 1_234_567, "rate": 0.0167, "lag": 98_765, "last_ms": 1,
-        "last_price": 94_431.03, "origin": "venue", "subscribers": 4,
-    }  # fmt: skip
+    row = StreamRow("bybit", STREAMS[0], "live", 1_234_567, 0.0167, 98_765, 1, 94_431.03, "venue", 4)
     print_table(command.COLUMNS, [command.stream_cells(row)], command.MAY_GO)
     shown = plain(capsys)
     table, _, left_out = shown.partition("not shown here: ")
