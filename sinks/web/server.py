@@ -107,7 +107,10 @@ class Server:
         return app
 
     async def _page(self, request: web.Request) -> web.FileResponse:
-        return web.FileResponse(_HERE / "page" / _PAGES[request.path])
+        name = _PAGES[request.path]
+        if name != "bus.html" and not (_HERE / "bundle" / "lightweight-charts.js").exists():
+            name = "no-chart.html"      # built where npm's registry was out of reach
+        return web.FileResponse(_HERE / "page" / name)
 
     async def _follow(self, request: web.Request) -> web.WebSocketResponse:
         return await self.site.live.serve(request, self.site.desk.boot)
