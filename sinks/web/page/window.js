@@ -5,7 +5,8 @@
  * @typedef {{time: number, open: number, high: number, low: number, close: number, volume: number, origin: string}} Bar
  *   `time` is when it opens, in ms
  * @typedef {Record<string, Float64Array>} Columns
- * @typedef {{n: number, older: boolean, origins: string[], forming: [number, number, number, number, number, number, string] | null}} Head
+ * @typedef {[number, number, number, number, number, number, number]} Row  time, open, high, low, close, volume, origin
+ * @typedef {{boot: string, n: number, older: boolean, last_ms: number | null, origins: string[], forming: Row | null}} Head
  */
 
 export const PAGE = 5_000;
@@ -71,6 +72,16 @@ export class BarWindow {
     return low - 1;
   }
 
+  clear() {
+    this.closed = [];
+    this.forming = null;
+  }
+
+  /** Whether the time is within it. @param {number} time */
+  holds(time) {
+    return this.closed.length > 0 && this.closed[0].time <= time && time <= this.closed[this.closed.length - 1].time;
+  }
+
   /**
    * Start with these bars, in place of all.
    * @param {Bar[]} bars
@@ -90,7 +101,10 @@ export class BarWindow {
    * @param {Head} head
    */
   merge(bars, head) {
-    if (this.live) for (const bar of bars) this.keep(bar);
+    for (const bar of bars) {
+      if (this.live) this.keep(bar);
+      else this.revise(bar);
+    }
     this.caughtUp(head);
   }
 
@@ -98,7 +112,7 @@ export class BarWindow {
   caughtUp(head) {
     this.n = head.n;
     this.forming = null;
-    if (head.forming) this.form(fromRow(head.forming));
+    if (head.forming) this.form(fromRow(head.forming, head.origins));
   }
 
   /**
@@ -136,6 +150,18 @@ export class BarWindow {
     this.closed.splice(0, this.closed.length - MOST + PAGE);
     this.older = true;
     return true;
+  }
+
+  /**
+   * What the stream says besides bars, or where it stands (``said`` false).
+   * @param {number} n
+   * @param {boolean} said
+   * @returns {boolean} whether something was missed: ask what has changed since ``this.n``
+   */
+  missed(n, said) {
+    if (n > this.n + (said ? 1 : 0)) return true;
+    this.n = Math.max(this.n, n);
+    return false;
   }
 
   /**
@@ -183,7 +209,11 @@ export class BarWindow {
   }
 }
 
-/** @param {[number, number, number, number, number, number, string]} row @returns {Bar} */
-export function fromRow([time, open, high, low, close, volume, origin]) {
-  return { time, open, high, low, close, volume, origin };
+/**
+ * @param {Row} row
+ * @param {string[]} origins
+ * @returns {Bar}
+ */
+export function fromRow([time, open, high, low, close, volume, origin], origins) {
+  return { time, open, high, low, close, volume, origin: origins[origin] ?? "" };
 }

@@ -266,6 +266,12 @@ export class ChartEngine {
     this.api.timeScale().scrollToPosition(RIGHT_OFFSET, false);
   }
 
+  /** Look at the first bar that is there, at the same zoom. */
+  oldest() {
+    const { from, to } = this.range();
+    this.api.timeScale().setVisibleLogicalRange({ from: 0, to: to - from });
+  }
+
   /** Whether the newest bar is in sight. */
   following() {
     return this.api.timeScale().scrollPosition() >= -1;

@@ -1,0 +1,319 @@
+// The chart page: what is shown, chosen, pressed and linked to. Bars come from feed.js, are drawn by engine/chart.js.
+
+import { ChartEngine, loadLibrary } from "./engine/chart.js";
+import { Feed } from "./feed.js";
+import { price, timeText, timeframeText, zoneOf } from "./format.js";
+import { make, mountHeader } from "./header.js";
+import { bindKeys } from "./keys.js";
+import { Legend, STATES } from "./legend.js";
+import { menuOf } from "./menus.js";
+import { recall, remember } from "./settings.js";
+import { Streams, digits, partsOf } from "./streams.js";
+import { Search, WatchList } from "./watch.js";
+import { Live } from "./wire.js";
+
+/** @typedef {"linear" | "log" | "percent"} Scale */
+
+const DAY_MS = 86_400_000;
+const AHEAD = 100;
+const TROUBLE = ["down", "stale", "healing"];
+const ZONES = { exchange: "Exchange", local: "This computer", UTC: "UTC" };
+
+/** @param {string} id */
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+class ChartPage {
+  /** @param {typeof import("lightweight-charts")} library */
+  constructor(library) {
+    const asked = new URLSearchParams(location.search);
+    this.live = new Live();
+    mountHeader("chart", this.live);
+    /** what is shown; empty while nothing was chosen and there is nothing to choose */
+    this.stream = asked.get("stream") ?? "";
+    /** @type {number | null} the time that a link points at */
+    this.at = asked.has("at") ? Number(asked.get("at")) : null;
+    this.zoneChoice = asked.get("tz") ?? recall("zone", "exchange");
+    this.scale = /** @type {Scale} */ (asked.get("scale") ?? recall("scale", "linear"));
+    this.failure = "";
+    /** @type {number | null} the bar under the crosshair */
+    this.pointed = null;
+
+    this.feed = new Feed(this.live, (what, look) => this.engine.draw(what, look), (sentence) => this.fail(sentence));
+    this.engine = new ChartEngine(library, byId("chart"), this.feed.window, zoneOf("UTC"));
+    this.streams = new Streams(this.live, () => this.refresh());
+    this.legend = new Legend(byId("legends"));
+    this.watch = new WatchList(byId("watch"), this.streams, (stream) => this.choose(stream));
+    this.search = new Search(/** @type {HTMLDialogElement} */ (byId("search")), this.streams, (stream) => this.choose(stream));
+    this.listen();
+    this.bindTools();
+    this.setScale(this.scale);
+  }
+
+  listen() {
+    this.live.on("state", () => this.refresh());
+    this.engine.on("frame", () => this.showValues());
+    this.engine.on("range", () => this.moved());
+    this.engine.onPointer(({ time }) => {
+      this.pointed = time;
+      this.showValues();
+    });
+    addEventListener("theme", () => this.engine.setTheme());
+    addEventListener("popstate", () => location.reload());
+    setInterval(() => this.tick(), 1000);
+  }
+
+  // ---- what is shown ----
+
+  get row() {
+    return this.streams.get(this.stream);
+  }
+
+  /** All that follows from the streams there are and how they are. */
+  refresh() {
+    const known = [...this.streams.symbols().values()].flat();
+    if (!this.stream && known.length) {
+      const last = recall("stream", "");
+      this.stream = (this.streams.get(last) ?? known[0]).stream;
+    }
+    if (this.row && this.feed.stream !== this.stream) this.open();
+    this.watch.show(this.stream);
+    this.showTimeframes();
+    this.legend.showStream(this.row, this.stream);
+    this.showBanner();
+    this.showEmpty();
+    this.engine.setMuted(this.live.state === "lost" || (this.row !== undefined && this.row.state !== "live"));
+  }
+
+  open() {
+    const row = /** @type {import("./streams.js").Stream} */ (this.row);
+    this.engine.setGrid({ mintick: row.instrument?.mintick ?? 0.01, digits: digits(row), timeframeMs: row.timeframe_ms });
+    this.setZone(this.zoneChoice);
+    this.live.follow({ streams: [this.stream], quotes: true, alerts: true });
+    this.feed.open(this.stream, row.timeframe_ms, this.at);
+    byId("symbol").replaceChildren(byId("symbol").children[0], make("span", {}, partsOf(this.stream).symbol));
+    remember("stream", this.stream);
+  }
+
+  /** Another stream, by a person. @param {string} stream */
+  choose(stream) {
+    if (stream === this.stream) return;
+    this.stream = stream;
+    this.at = null;
+    history.pushState(null, "", this.link());
+    this.refresh();
+    byId("chart").focus({ preventScroll: true });
+  }
+
+  /** The address of what is shown. */
+  link() {
+    const query = new URLSearchParams({ stream: this.stream });
+    if (this.at !== null) query.set("at", String(this.at));
+    if (this.scale !== "linear") query.set("scale", this.scale);
+    if (this.zoneChoice !== "exchange") query.set("tz", this.zoneChoice);
+    return `/?${query.toString().replaceAll("%3A", ":").replaceAll("%2F", "/").replaceAll("%40", "@")}`;
+  }
+
+  showTimeframes() {
+    const buttons = this.streams.siblings(this.stream).map((row) => {
+      const on = row.stream === this.stream;
+      const button = make(
+        "button",
+        { class: "button", type: "button", "aria-pressed": String(on), "data-testid": "timeframe" },
+        timeframeText(row.timeframe),
+      );
+      button.addEventListener("click", () => this.choose(row.stream));
+      return button;
+    });
+    const box = byId("timeframes");
+    const same = buttons.length === box.children.length && buttons.every((button, i) => button.isEqualNode(box.children[i]));
+    if (!same) box.replaceChildren(...buttons);
+  }
+
+  /** The values of the bar under the crosshair, else of the newest. */
+  showValues() {
+    const { window } = this.feed;
+    const i = this.pointed === null ? window.length - 1 : window.indexOf(this.pointed);
+    const bar = window.at(i);
+    this.legend.showBar(bar, window.at(i - 1), digits(this.row));
+    byId("go-live").hidden = !bar || (window.live && this.engine.following());
+    const last = window.last;
+    if (last) document.title = `${price(last.close, digits(this.row))} ${partsOf(this.stream).symbol} · pynelive`;
+    if (bar && !byId("empty").hidden) this.showEmpty();
+  }
+
+  // ---- what is wrong ----
+
+  /** @param {string} sentence */
+  fail(sentence) {
+    if (sentence === this.failure) return;
+    this.failure = sentence;
+    this.refresh();
+  }
+
+  /** @returns {[state: string, sentence: string] | null} */
+  trouble() {
+    const row = this.row;
+    if (this.live.state === "lost") return ["lost", "The connection is lost: these are old prices. It is tried again by itself."];
+    if (this.failure && this.feed.window.length) return ["down", this.failure];
+    if (!row || !TROUBLE.includes(row.state)) return null;
+    const words = { down: "The source is down", stale: "The source is silent", healing: "Missing bars are being fetched" };
+    return [row.state, `${words[/** @type {"down" | "stale" | "healing"} */ (row.state)]}${row.reason ? `: ${row.reason}` : "."}`];
+  }
+
+  showBanner() {
+    const [state, sentence] = this.trouble() ?? ["", ""];
+    const banner = byId("banner");
+    banner.hidden = sentence === "";
+    if (banner.textContent === sentence) return;
+    banner.dataset.state = state;
+    banner.replaceChildren(make("i", { class: "dot", "data-state": state }), sentence);
+  }
+
+  /** In words, why there is no chart. */
+  showEmpty() {
+    const [title, text] = this.emptiness() ?? ["", ""];
+    const empty = byId("empty");
+    empty.hidden = title === "";
+    if (empty.dataset.title === title + text) return;
+    empty.dataset.title = title + text;
+    empty.replaceChildren(make("strong", {}, title), make("p", {}, text));
+  }
+
+  /** @returns {[title: string, text: string] | null} */
+  emptiness() {
+    if (this.feed.window.length && this.row) return null;
+    if (!this.streams.loaded) return ["Connecting …", "The streams of the bus are being asked for."];
+    if (!this.stream) {
+      return ["No stream yet", "The bus is not up, or nobody has published a bar. This page shows it as soon as it is there."];
+    }
+    const name = this.stream;
+    if (!this.row) return [`There is no stream “${name}”`, "Choose another one. If it comes up later, it is shown here by itself."];
+    if (this.failure) return [`No bars of ${name}`, this.failure];
+    const state = STATES[this.row.state] ?? this.row.state;
+    return [`No bar of ${name} yet`, `The stream is there (${state}); its first bar is shown as soon as it is told.`];
+  }
+
+  tick() {
+    const zone = this.engine.zone;
+    const now = Date.now();
+    byId("zone").textContent = `${timeText(zone.at(now), true)} (${zone.label(now)})`;
+    if (this.row && this.row.state !== "live") this.legend.showStream(this.row, this.stream);
+  }
+
+  // ---- what is chosen ----
+
+  bindTools() {
+    const press = (/** @type {string} */ id, /** @type {() => void} */ act) => byId(id).addEventListener("click", act);
+    press("symbol", () => this.search.open());
+    press("log", () => this.toggleScale("log"));
+    press("percent", () => this.toggleScale("percent"));
+    press("fit", () => this.engine.fit());
+    press("go-live", () => this.goLive());
+    press("panel", () => this.showPanel(byId("side").hidden));
+    press("help-button", () => this.help());
+    menuOf(byId("zone"), "Time zone", false, () =>
+      Object.entries(ZONES).map(([name, text]) => ({
+        text: name === "exchange" ? `${text} (${this.row?.instrument?.timezone ?? "UTC"})` : text,
+        id: `zone-${name}`,
+        on: name === this.zoneChoice,
+        pick: () => this.setZone(name, true),
+      })),
+    );
+    this.showPanel(recall("panel", innerWidth > 900 ? "open" : "") === "open" && innerWidth > 720);
+    bindKeys(
+      [
+        [["ArrowLeft", "ArrowRight"], "Move by a bar, with Shift by twenty", (event) => this.pan(event)],
+        [["ArrowUp", "+", "="], "", () => this.engine.zoom(0.8)],
+        [["ArrowDown", "-"], "", () => this.engine.zoom(1.25)],
+        [["+", "-"], "Show fewer or more bars, also ↑ and ↓", () => undefined],
+        [["l", "End"], "Go to the newest bar", () => this.goLive()],
+        [["Home"], "Go to the oldest bar that is loaded, older ones follow", () => this.engine.oldest()],
+        [["/"], "Find a symbol", () => this.search.open()],
+        [["[", "]"], "The symbol before and after in the watch list", (event) => this.step(event.key === "[" ? -1 : 1)],
+        [["g"], "Logarithmic scale", () => this.toggleScale("log")],
+        [["p"], "Percent scale", () => this.toggleScale("percent")],
+        [["a"], "Fit the prices to what is seen", () => this.engine.fit()],
+        [["w"], "Watch list and alerts", () => this.showPanel(byId("side").hidden)],
+        [["?"], "These keys", () => this.help()],
+      ],
+      byId("keys"),
+    );
+  }
+
+  /** @param {KeyboardEvent} event */
+  pan(event) {
+    this.engine.pan((event.key === "ArrowLeft" ? -1 : 1) * (event.shiftKey ? 20 : 1));
+  }
+
+  /** @param {number} by */
+  step(by) {
+    this.choose(this.watch.next(this.stream, by));
+  }
+
+  help() {
+    /** @type {HTMLDialogElement} */ (byId("help")).showModal();
+  }
+
+  goLive() {
+    this.at = null;
+    history.replaceState(null, "", this.link());
+    if (this.feed.window.live) this.engine.latest();
+    else this.feed.toLive();
+  }
+
+  /** Older or newer bars are fetched before the end of those that are there comes into sight. */
+  moved() {
+    const { from, to } = this.engine.range();
+    const ahead = Math.max(AHEAD, to - from);
+    if (from < ahead) this.feed.older();
+    if (to > this.feed.window.length - ahead) this.feed.newer();
+    byId("go-live").hidden = this.feed.window.length === 0 || (this.feed.window.live && this.engine.following());
+  }
+
+  /** @param {Scale} scale */
+  toggleScale(scale) {
+    this.setScale(this.scale === scale ? "linear" : scale);
+    remember("scale", this.scale);
+    history.replaceState(null, "", this.link());
+  }
+
+  /** @param {Scale} scale */
+  setScale(scale) {
+    this.scale = scale;
+    this.engine.setScale(scale);
+    byId("log").setAttribute("aria-pressed", String(scale === "log"));
+    byId("percent").setAttribute("aria-pressed", String(scale === "percent"));
+  }
+
+  /**
+   * Bars of a day or more are dated as their exchange does, wherever one looks from.
+   * @param {string} choice
+   * @param {boolean} [keep]
+   */
+  setZone(choice, keep = false) {
+    this.zoneChoice = choice;
+    const exchange = this.row?.instrument?.timezone ?? "UTC";
+    const daily = (this.row?.timeframe_ms ?? 0) >= DAY_MS;
+    this.engine.setZone(zoneOf(choice === "exchange" || daily ? exchange : choice));
+    this.tick();
+    if (!keep) return;
+    remember("zone", choice);
+    history.replaceState(null, "", this.link());
+  }
+
+  /** @param {boolean} open */
+  showPanel(open) {
+    byId("side").hidden = !open;
+    byId("panel").setAttribute("aria-pressed", String(open));
+    if (innerWidth > 720) remember("panel", open ? "open" : "closed");
+  }
+}
+
+loadLibrary().then(
+  (library) => Object.assign(window, { dashboard: new ChartPage(library) }),
+  () => {
+    const text = "The page's chart library is missing here: install pynelive again, where it can be fetched once.";
+    byId("empty").replaceChildren(make("strong", {}, "No chart in this installation"), make("p", {}, text));
+    byId("empty").hidden = false;
+  },
+);
