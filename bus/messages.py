@@ -95,7 +95,8 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
 
     ``first_ms`` is the pinned first bar of the run, ``warmup`` the number of bars before it went live; ``instrument``
     is what its bars are of, ``contexts`` are the other streams that it asks for, and what those are of. ``bars`` is
-    how many closed bars were executed before what follows: more than 0 where somebody comes late.
+    how many closed bars were executed before what follows: more than 0 where somebody comes late. ``overlay`` is
+    whether its plots belong on the price's pane, not in one of their own.
     """
 
     script: str
@@ -109,6 +110,7 @@ class Run(Struct, frozen=True, array_like=True, tag="run"):
     instrument: Instrument | None = None
     contexts: dict[str, Instrument] = field(default_factory=dict)
     bars: int = 0
+    overlay: bool = False
 
 
 class Executed(Struct, frozen=True, array_like=True, tag="executed"):

@@ -48,6 +48,11 @@ class Runner(ABC):
         """The title of the script, and what it is."""
 
     @property
+    def overlay(self) -> bool:
+        """Whether its plots are prices, to be shown on the price's pane."""
+        return False
+
+    @property
     @abstractmethod
     def wants_forming(self) -> bool:
         """Whether forming updates are to be pushed too."""

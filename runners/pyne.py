@@ -37,6 +37,10 @@ class PyneRunner(Runner):
         return self._script.title, self._script.kind
 
     @property
+    def overlay(self) -> bool:
+        return self._script.overlay
+
+    @property
     def wants_forming(self) -> bool:
         return self._script.wants_forming
 

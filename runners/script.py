@@ -111,6 +111,11 @@ class Script:
         return str(self._runner.script.title or self.path.stem)
 
     @property
+    def overlay(self) -> bool:
+        """Whether the script declares that its plots belong on the chart."""
+        return bool(self._runner.script.overlay)
+
+    @property
     def calc_on_every_tick(self) -> bool:
         """Whether the body runs on forming updates."""
         return self.kind == "indicator" or bool(self._runner.script.calc_on_every_tick)

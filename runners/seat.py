@@ -206,6 +206,7 @@ class Seat:
             run = Run(
                 self.spec.script, self.spec.stream, self._identity, title, kind, self.spec.inputs,
                 warmup=self.spec.history, instrument=self._instrument, contexts=self._contexts,
+                overlay=self._player.runner.overlay,
             )  # fmt: skip
             self._publisher.publish(self.stream, run)
 
