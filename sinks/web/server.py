@@ -10,16 +10,17 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from . import api, runs_api
+from . import api, bus_api, metrics, runs_api
 from .state import Refusal, Web
 
-PARTS = (api, runs_api)
-"""Modules that answer requests: each has ``routes(site)``."""
+PARTS: tuple[ModuleType, ...] = (api, runs_api, bus_api, metrics)
+"""Modules that answer requests: each has ``routes(site)``, and may have ``work(site)``, which goes on beside that."""
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,11 +84,13 @@ class Server:
         runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
         await runner.setup()
         await web.SockSite(runner, self._listening, shutdown_timeout=0.5).start()
-        quoting = asyncio.create_task(self.site.live.quote(self.site.desk))
+        works = [part.work(self.site) for part in PARTS if hasattr(part, "work")]
+        working = [asyncio.create_task(work) for work in (self.site.live.quote(self.site.desk), *works)]
         self._ready.set_result(None)
         await self._stop.wait()
-        quoting.cancel()
-        await asyncio.gather(quoting, return_exceptions=True)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
         await self.site.live.close()
         await runner.cleanup()
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...bus.rundir import RunDir
 from ...bus.topology import Topology
+from .bus_view import BusView
 from .desk import Desk
 from .live import Live
 
@@ -27,3 +28,7 @@ class Web:
     run: RunDir
     topology: Topology
     name: str
+    bus: BusView = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bus = BusView(self.run)
