@@ -47,6 +47,7 @@ class ChartPage {
     this.listen();
     this.bindTools();
     this.setScale(this.scale);
+    this.pointAt(this.at);
   }
 
   listen() {
@@ -98,7 +99,7 @@ class ChartPage {
   choose(stream) {
     if (stream === this.stream) return;
     this.stream = stream;
-    this.at = null;
+    this.pointAt(null);
     history.pushState(null, "", this.link());
     this.refresh();
     byId("chart").focus({ preventScroll: true });
@@ -136,6 +137,7 @@ class ChartPage {
     const bar = window.at(i);
     this.legend.showBar(bar, window.at(i - 1), digits(this.row));
     byId("go-live").hidden = !bar || (window.live && this.engine.following());
+    byId("fit").setAttribute("aria-pressed", String(this.engine.fitted()));
     const last = window.last;
     if (last) document.title = `${price(last.close, digits(this.row))} ${partsOf(this.stream).symbol} · pynelive`;
     if (bar && !byId("empty").hidden) this.showEmpty();
@@ -209,7 +211,7 @@ class ChartPage {
     press("percent", () => this.toggleScale("percent"));
     press("fit", () => this.engine.fit());
     press("go-live", () => this.goLive());
-    press("panel", () => this.showPanel(byId("side").hidden));
+    press("panel", () => this.showPanel(!this.panelOpen));
     press("help-button", () => this.help());
     menuOf(byId("zone"), "Time zone", false, () =>
       Object.entries(ZONES).map(([name, text]) => ({
@@ -223,9 +225,9 @@ class ChartPage {
     bindKeys(
       [
         [["ArrowLeft", "ArrowRight"], "Move by a bar, with Shift by twenty", (event) => this.pan(event)],
-        [["ArrowUp", "+", "="], "", () => this.engine.zoom(0.8)],
-        [["ArrowDown", "-"], "", () => this.engine.zoom(1.25)],
-        [["+", "-"], "Show fewer or more bars, also ↑ and ↓", () => undefined],
+        [["+", "ArrowUp"], "Show fewer bars", () => this.engine.zoom(0.8)],
+        [["-", "ArrowDown"], "Show more bars", () => this.engine.zoom(1.25)],
+        [["="], "", () => this.engine.zoom(0.8)],
         [["l", "End"], "Go to the newest bar", () => this.goLive()],
         [["Home"], "Go to the oldest bar that is loaded, older ones follow", () => this.engine.oldest()],
         [["/"], "Find a symbol", () => this.search.open()],
@@ -233,7 +235,7 @@ class ChartPage {
         [["g"], "Logarithmic scale", () => this.toggleScale("log")],
         [["p"], "Percent scale", () => this.toggleScale("percent")],
         [["a"], "Fit the prices to what is seen", () => this.engine.fit()],
-        [["w"], "Watch list and alerts", () => this.showPanel(byId("side").hidden)],
+        [["w"], "Watch list and alerts", () => this.showPanel(!this.panelOpen)],
         [["?"], "These keys", () => this.help()],
       ],
       byId("keys"),
@@ -255,10 +257,23 @@ class ChartPage {
   }
 
   goLive() {
-    this.at = null;
+    this.pointAt(null);
     history.replaceState(null, "", this.link());
     if (this.feed.window.live) this.engine.latest();
     else this.feed.toLive();
+  }
+
+  /** @param {number | null} time */
+  pointAt(time) {
+    this.at = time;
+    this.engine.spot.set(time);
+  }
+
+  /** Show where something happened. @param {number} time */
+  goTo(time) {
+    this.pointAt(time);
+    history.replaceState(null, "", this.link());
+    this.feed.toTime(time);
   }
 
   /** Older or newer bars are fetched before the end of those that are there comes into sight. */
@@ -299,6 +314,10 @@ class ChartPage {
     if (!keep) return;
     remember("zone", choice);
     history.replaceState(null, "", this.link());
+  }
+
+  get panelOpen() {
+    return byId("side").hidden === false;
   }
 
   /** @param {boolean} open */

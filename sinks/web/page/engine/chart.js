@@ -6,6 +6,7 @@
 import { amount, momentText, price } from "../format.js";
 import { OriginStrip } from "./origins.js";
 import { markText, zonedAxis } from "./scale.js";
+import { Spot } from "./spot.js";
 
 /**
  * @typedef {import("lightweight-charts").IChartApiBase<import("lightweight-charts").Time>} Api
@@ -20,7 +21,7 @@ import { markText, zonedAxis } from "./scale.js";
 const BUNDLE = "/bundle/lightweight-charts.js";
 const RIGHT_OFFSET = 6;
 const MODES = { linear: 0, log: 1, percent: 2 };
-const NAMES = ["bg", "grid", "line", "text", "muted", "faint", "accent", "up", "down", "up-soft", "down-soft", "warn", "bad", "crosshair", "press"];
+const NAMES = ["bg", "grid", "line", "text", "muted", "faint", "accent", "up", "down", "up-soft", "down-soft", "warn", "bad", "crosshair", "label", "press", "spot"];
 
 /** @returns {Promise<typeof import("lightweight-charts")>} */
 export function loadLibrary() {
@@ -58,6 +59,8 @@ export class ChartEngine {
     this.closed = this.addCandles();
     this.forming = this.addCandles();
     this.closed.attachPrimitive(new OriginStrip(this));
+    this.spot = new Spot(this);
+    this.closed.attachPrimitive(this.spot);
     this.api.priceScale("right").applyOptions({ scaleMargins: { top: 0.1, bottom: 0.2 } });
     this.api.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
 
@@ -77,8 +80,8 @@ export class ChartEngine {
   }
 
   options() {
-    const { bg, grid, muted, line, press, crosshair, text } = this.colours;
-    const cross = { color: crosshair, labelBackgroundColor: document.documentElement.dataset.theme === "dark" ? "#3a4256" : text };
+    const { bg, grid, muted, line, press, crosshair, label } = this.colours;
+    const cross = { color: crosshair, labelBackgroundColor: label };
     return {
       autoSize: true,
       layout: {
@@ -277,15 +280,12 @@ export class ChartEngine {
     return this.api.timeScale().scrollPosition() >= -1;
   }
 
-  /** Put the bar of this time into the middle, under the crosshair. @param {number} time */
+  /** Put the bar of this time into the middle. @param {number} time */
   centre(time) {
     const range = this.api.timeScale().getVisibleLogicalRange();
-    const i = this.window.indexOf(time);
-    const bar = this.window.at(i);
-    if (!range || !bar) return;
-    const half = (range.to - range.from) / 2;
+    if (!range) return;
+    const [i, half] = [this.window.indexOf(time), (range.to - range.from) / 2];
     this.api.timeScale().setVisibleLogicalRange({ from: i - half, to: i + half });
-    this.api.setCrosshairPosition(bar.close, stamp(bar.time), this.closed);
   }
 
   /** @param {number} bars to the right, which is the future */
@@ -329,6 +329,11 @@ export class ChartEngine {
 
   fit() {
     this.api.priceScale("right").applyOptions({ autoScale: true });
+  }
+
+  /** Whether the prices are fitted to what is seen. */
+  fitted() {
+    return this.api.priceScale("right").options().autoScale;
   }
 
   /** @param {Zone} zone */
