@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Mapping, Sequence
-from math import inf
+from math import inf, isfinite, nan
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from .bars import COLUMNS, ORIGINS, BarStore, Page, as_row
+from ... import __version__
+from ...bus.errors import Fault
+from .bars import COLUMNS, ORIGINS, BarStore, Page, as_row, row_of
 from .state import Refusal, Web
 
 MOST_ROWS = 20_000
+PATIENCE_S = 15.0
+"""How long the bus, and a venue behind it, may take for a page."""
 
 
 def routes(site: Web) -> list[web.RouteDef]:
@@ -26,19 +31,42 @@ def routes(site: Web) -> list[web.RouteDef]:
     async def bars(request: web.Request) -> web.Response:
         query = request.query
         store = bar_store(site, query.get("stream", ""))
-        page = store.page(
-            before_ms=number(query, "before_ms", inf), from_ms=number(query, "from_ms", -inf),
-            since_n=whole(query, "since_n"), limit=limit(query),
-        )  # fmt: skip
+        span = number(query, "before_ms", inf), number(query, "from_ms", -inf)
+        page = store.page(*span, whole(query, "since_n"), limit(query))
+        if not page.columns[0] and -inf < span[0] <= store.first_ms and "since_n" not in query:
+            page = await _older(site, store.stream, *span, limit(query))
         return _answer(site, store, page, query.get("format", ""))
 
-    return [web.get("/api/streams", streams), web.get("/api/bars", bars)]
+    async def health(_: web.Request) -> web.Response:
+        states = {store.stream: store.shown for store in site.desk.bars}
+        out = sorted(stream for stream, state in states.items() if state in ("stale", "down", "healing"))
+        return as_json({"ok": not out, "boot": site.desk.boot, "bus": site.run.bus, "version": __version__,
+                        "streams": len(site.desk.stores), "browsers": len(site.live.clients), "out": out})
+
+    return [web.get("/api/streams", streams), web.get("/api/bars", bars), web.get("/api/health", health)]
+
+
+async def _older(site: Web, stream: str, before_ms: float, from_ms: float, count: int) -> Page:
+    """A page of what is not kept here, from the bus.
+
+    :raises Refusal: it cannot be had, or not soon enough
+    """
+    try:
+        bars = await asyncio.wait_for(site.past.before(stream, int(before_ms), count), PATIENCE_S)
+    except TimeoutError:
+        raise Refusal(503, f"the older bars of {stream} take longer than {PATIENCE_S:.0f} s: ask again") from None
+    except Fault as fault:
+        raise Refusal(503, str(fault)) from None
+    rows = [row_of(bar) for bar in bars if bar.time_ms >= from_ms]
+    columns = [array("d", column) for column in zip(*rows, strict=True)] or [array("d") for _ in COLUMNS]
+    return Page(columns, len(rows) == len(bars) > 0)
 
 
 def _answer(site: Web, store: BarStore, page: Page, form: str) -> web.Response:
     head = {
         "boot": site.desk.boot, "n": store.n, "stream": store.stream, "older": page.older, "state": store.shown,
         "forming": store.forming and as_row(store.forming), "origins": ORIGINS,
+        "last_ms": None if store.last_ms == -inf else int(store.last_ms),
     }  # fmt: skip
     if form == "json":
         rows = [as_row(row) for row in zip(*page.columns, strict=True)]
@@ -72,9 +100,12 @@ def as_columns(head: Mapping[str, Any], names: Sequence[str], columns: Sequence[
 def number(query: Mapping[str, str], name: str, default: float) -> float:
     """:raises Refusal: it is no number"""
     try:
-        return float(query.get(name, default))
+        value = float(query[name]) if name in query else default
     except ValueError:
-        raise Refusal(400, f"{name}={query[name]} is no number") from None
+        value = nan
+    if name in query and not isfinite(value):
+        raise Refusal(400, f"{name}={query[name]} is no number")
+    return value
 
 
 def whole(query: Mapping[str, str], name: str) -> int | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from math import inf
 from typing import Any, NamedTuple, get_args
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...bus.messages import Bar, End, Instrument, Message, Origin, State, as_object
 from ...bus.names import parse_key, timeframe_ms
@@ -82,12 +82,16 @@ class BarStore:
                 said.append(told)
         return said
 
-    def _close(self, bar: Bar) -> Short:
+    def _close(self, bar: Bar) -> Short | None:
+        row = row_of(bar)
+        if bar.time_ms <= self.last_ms and bar.origin == "fallback":
+            return None  # a stand-in says nothing of what has been said
         self.n += 1
-        row = _row(bar)
         if bar.time_ms > self.last_ms:
             self._roll(bar)
             self._insert(len(self._times), row, self.n)
+        elif bar.time_ms < self.first_ms:
+            self._begun = self.n  # a correction of what is not kept here
         else:
             self._correct(row)
         if self.forming and self.forming[0] <= bar.time_ms:
@@ -123,7 +127,7 @@ class BarStore:
         if bar.time_ms <= self.last_ms:
             return None
         self._roll(bar)
-        self.forming = row = _row(bar)
+        self.forming = row = row_of(bar)
         return ["b", self.stream, self.n, bar.time_ms, *row[1:6], 0, int(row[6])]
 
     def _turn(self, state: State, ended: bool) -> Short:
@@ -146,9 +150,9 @@ class BarStore:
         if bar.time_ms >= self._day_ends:
             if self._times:
                 self.previous_close = self._columns[4][-1]
-            zone = ZoneInfo(self.instrument.timezone) if self.instrument else None
-            day = datetime.fromtimestamp(bar.time_ms / 1000, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-            self._day_ends = (day + timedelta(days=1)).timestamp() * 1000
+            now = datetime.fromtimestamp(bar.time_ms / 1000, _zone(self.instrument))
+            midnight = datetime.combine(now.date() + timedelta(days=1), time(), now.tzinfo)
+            self._day_ends = midnight.timestamp() * 1000
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -212,11 +216,19 @@ class BarStore:
         return [self.stream, last and last[4], self.previous_close, self.shown, last and int(last[0])]
 
 
+def _zone(instrument: Instrument | None) -> tzinfo:
+    try:
+        return ZoneInfo(instrument.timezone if instrument and instrument.timezone else "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
 def as_row(row: Row) -> list[float]:
     """As JSON: the time and the origin are whole numbers."""
     return [int(row[0]), *row[1:6], int(row[6])]
 
 
-def _row(bar: Bar) -> Row:
+def row_of(bar: Bar) -> Row:
+    """A bar in the order of the columns."""
     origin = ORIGINS.index(bar.origin)
     return bar.time_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, origin

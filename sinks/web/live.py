@@ -131,16 +131,16 @@ class Live:
             if self.wanted("quotes") and (quotes := [s.quote() for s in desk.bars if s.stream in moved]):
                 self.tell_lookers("quotes", ["q", quotes])
 
-    async def serve(self, request: web.Request, boot: str) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request, desk: Desk) -> web.WebSocketResponse:
         """One browser, from its connection to its end."""
         socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REQUEST)
         await socket.prepare(request)
         client = Client(socket)
-        client.say(_encode(["hello", boot, __version__]).decode())
+        client.say(_encode(["hello", desk.boot, __version__]).decode())
         writing = asyncio.create_task(client.write())
         self.clients.add(client)
         try:
-            await self._read(client)
+            await self._read(client, desk)
         finally:
             self.clients.discard(client)
             writing.cancel()
@@ -151,12 +151,14 @@ class Live:
         """Say goodbye to all."""
         await asyncio.gather(*(client.socket.close(code=1001) for client in self.clients))
 
-    async def _read(self, client: Client) -> None:
+    async def _read(self, client: Client, desk: Desk) -> None:
         async for message in client.socket:
             try:
                 if message.type is not WSMsgType.TEXT:
                     raise msgspec.DecodeError("it is no text")
                 _, client.wants = _requests.decode(message.data)
+                for stream in client.wants.streams & desk.stores.keys():
+                    client.say(_encode(["n", stream, desk.stores[stream].n]).decode())
             except msgspec.DecodeError as error:
                 sentence = f"that is not understood ({error}): send [\"follow\", {{\"streams\": [\"…\"]}}]"
                 await client.socket.send_str(_encode([["error", sentence]]).decode())

@@ -6,8 +6,7 @@ import asyncio
 import hmac
 import socket
 import threading
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Coroutine
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
@@ -28,9 +27,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _HERE = Path(__file__).parent
 _PAGES = {"/": "index.html", "/bus": "bus.html", "/strategy": "strategy.html"}
 _COOKIE = "pynelive"
+_LOGO_STYLE = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
+"""The one style element that lightweight-charts 5.2.1 adds, for its logo."""
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{_LOGO_STYLE}'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -52,47 +53,58 @@ class Server:
         self._listening = listening
         self._token = token
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
-        self._ready: Future[None] = Future()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), name="web")
+        self._working: list[asyncio.Task[None]] = []
+        self._broken: BaseException | None = None
+        """What has ended a part of the server that nobody waits for."""
+        self._thread = threading.Thread(target=self._loop.run_forever, name="web", daemon=True)
 
     def start(self) -> None:
         """Serve; returns when it does."""
         self._thread.start()
-        self._ready.result()
+        self._wait(self._open())
 
     def call(self, work: Callable[..., T], *given: Any) -> T:
-        """Call in the server's thread, where all stores live; returns what it returns."""
-        done: Future[T] = Future()
+        """Call in the server's thread, where all stores live; returns what it returns.
 
-        def do() -> None:
-            try:
-                done.set_result(work(*given))
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that has called
-                done.set_exception(error)
+        What has broken in that thread meanwhile is raised too.
+        """
+        if self._broken:
+            raise self._broken
 
-        self._loop.call_soon_threadsafe(do)
-        return done.result()
+        async def do() -> T:
+            return work(*given)
+
+        return self._wait(do())
 
     def stop(self) -> None:
         """Let go of all browsers; returns when the thread has ended."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self._wait(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _serve(self) -> None:
-        runner = web.AppRunner(self._app(), access_log=None, handle_signals=False)
-        await runner.setup()
-        await web.SockSite(runner, self._listening, shutdown_timeout=0.5).start()
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _open(self) -> None:
+        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._listening).start()
         works = [part.work(self.site) for part in PARTS if hasattr(part, "work")]
-        working = [asyncio.create_task(work) for work in (self.site.live.quote(self.site.desk), *works)]
-        self._ready.set_result(None)
-        await self._stop.wait()
-        for task in working:
+        self._working = [asyncio.create_task(work) for work in (self.site.live.quote(self.site.desk), *works)]
+        for task in self._working:
+            task.add_done_callback(self._worked)
+
+    async def _close(self) -> None:
+        for task in self._working:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await asyncio.gather(*self._working, return_exceptions=True)
         await self.site.live.close()
-        await runner.cleanup()
+        await self._runner.cleanup()
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self._broken = task.exception()
 
     # --- what is served -------------------------------------------------------------------------------------------
 
@@ -116,7 +128,7 @@ class Server:
         return web.FileResponse(_HERE / "page" / name)
 
     async def _follow(self, request: web.Request) -> web.WebSocketResponse:
-        return await self.site.live.serve(request, self.site.desk.boot)
+        return await self.site.live.serve(request, self.site.desk)
 
     # --- who may ask ----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ...bus.past import Past
 from ...bus.rundir import RunDir
 from ...bus.topology import Topology
 from .bus_view import BusView
@@ -28,7 +29,9 @@ class Web:
     run: RunDir
     topology: Topology
     name: str
+    past: Past = field(init=False)
     bus: BusView = field(init=False)
 
     def __post_init__(self) -> None:
+        self.past = Past(self.run)
         self.bus = BusView(self.run)
