@@ -7,6 +7,7 @@ import { make, mountHeader } from "./header.js";
 import { bindKeys } from "./keys.js";
 import { Legend, STATES } from "./legend.js";
 import { menuOf } from "./menus.js";
+import { Scripts } from "./scripts.js";
 import { recall, remember } from "./settings.js";
 import { Streams, digits, partsOf } from "./streams.js";
 import { Search, WatchList } from "./watch.js";
@@ -32,14 +33,19 @@ class ChartPage {
     this.stream = asked.get("stream") ?? "";
     /** @type {number | null} the time that a link points at */
     this.at = asked.has("at") ? Number(asked.get("at")) : null;
+    /** the script that a link asks for: others are hidden then */
+    this.run = (asked.get("run") ?? "").replace(/^(?!run:)(?=.)/, "run:");
     this.zoneChoice = asked.get("tz") ?? recall("zone", "exchange");
     this.scale = /** @type {Scale} */ (asked.get("scale") ?? recall("scale", "linear"));
     this.failure = "";
+    /** the runs that are followed */
+    this.followed = "";
     /** @type {number | null} the bar under the crosshair */
     this.pointed = null;
 
     this.feed = new Feed(this.live, (what, look) => this.engine.draw(what, look), (sentence) => this.fail(sentence));
     this.engine = new ChartEngine(library, byId("chart"), this.feed.window, zoneOf("UTC"));
+    this.scripts = new Scripts(this.engine, this.feed, this.live, () => this.showScripts());
     this.streams = new Streams(this.live, () => this.refresh());
     this.legend = new Legend(byId("legends"));
     this.watch = new WatchList(byId("watch"), this.streams, (stream) => this.choose(stream));
@@ -72,7 +78,8 @@ class ChartPage {
   /** All that follows from the streams there are and how they are. */
   refresh() {
     const known = [...this.streams.symbols().values()].flat();
-    if (!this.stream && known.length) {
+    this.stream ||= this.streams.get(this.run)?.run?.stream ?? "";
+    if (!this.stream && known.length && !this.run) {
       const last = recall("stream", "");
       this.stream = (this.streams.get(last) ?? known[0]).stream;
     }
@@ -89,16 +96,23 @@ class ChartPage {
     const row = /** @type {import("./streams.js").Stream} */ (this.row);
     this.engine.setGrid({ mintick: row.instrument?.mintick ?? 0.01, digits: digits(row), timeframeMs: row.timeframe_ms });
     this.setZone(this.zoneChoice);
-    this.live.follow({ streams: [this.stream], quotes: true, alerts: true });
+    this.follow();
     this.feed.open(this.stream, row.timeframe_ms, this.at);
+    this.scripts.show(this.stream, this.run);
     byId("symbol").replaceChildren(byId("symbol").children[0], make("span", {}, partsOf(this.stream).symbol));
     remember("stream", this.stream);
+  }
+
+  follow() {
+    const runs = this.scripts.runs.map(({ run }) => run);
+    this.live.follow({ streams: [this.stream, ...runs], quotes: true, alerts: true });
   }
 
   /** Another stream, by a person. @param {string} stream */
   choose(stream) {
     if (stream === this.stream) return;
     this.stream = stream;
+    this.run = "";
     this.pointAt(null);
     history.pushState(null, "", this.link());
     this.refresh();
@@ -108,6 +122,7 @@ class ChartPage {
   /** The address of what is shown. */
   link() {
     const query = new URLSearchParams({ stream: this.stream });
+    if (this.run) query.set("run", this.run);
     if (this.at !== null) query.set("at", String(this.at));
     if (this.scale !== "linear") query.set("scale", this.scale);
     if (this.zoneChoice !== "exchange") query.set("tz", this.zoneChoice);
@@ -136,11 +151,24 @@ class ChartPage {
     const i = this.pointed === null ? window.length - 1 : window.indexOf(this.pointed);
     const bar = window.at(i);
     this.legend.showBar(bar, window.at(i - 1), digits(this.row));
+    this.legend.showScripts(this.scripts.studies.legend(this.pointed));
     byId("go-live").hidden = !bar || (window.live && this.engine.following());
     byId("fit").setAttribute("aria-pressed", String(this.engine.fitted()));
     const last = window.last;
     if (last) document.title = `${price(last.close, digits(this.row))} ${partsOf(this.stream).symbol} · pynelive`;
     if (bar && !byId("empty").hidden) this.showEmpty();
+  }
+
+  /** There are other runs, or they are shown otherwise. */
+  showScripts() {
+    const { runs } = this.scripts;
+    const names = runs.map(({ run }) => run).join(" ");
+    if (this.followed !== names) {
+      this.followed = names;
+      this.follow();
+    }
+    /** @type {HTMLElement} */ (byId("scripts").lastElementChild).textContent = runs.length ? `Scripts ${runs.length}` : "Scripts";
+    this.engine.nextFrame(() => undefined);
   }
 
   // ---- what is wrong ----
@@ -185,6 +213,7 @@ class ChartPage {
   emptiness() {
     if (this.feed.window.length && this.row) return null;
     if (!this.streams.loaded) return ["Connecting …", "The streams of the bus are being asked for."];
+    if (!this.stream && this.run) return [`There is no script “${this.run}”`, "If it comes up later, it is shown here by itself."];
     if (!this.stream) {
       return ["No stream yet", "The bus is not up, or nobody has published a bar. This page shows it as soon as it is there."];
     }
@@ -213,6 +242,7 @@ class ChartPage {
     press("go-live", () => this.goLive());
     press("panel", () => this.showPanel(!this.panelOpen));
     press("help-button", () => this.help());
+    menuOf(byId("scripts"), "Scripts", true, () => this.scripts.choices());
     menuOf(byId("zone"), "Time zone", false, () =>
       Object.entries(ZONES).map(([name, text]) => ({
         text: name === "exchange" ? `${text} (${this.row?.instrument?.timezone ?? "UTC"})` : text,

@@ -9,7 +9,7 @@ import { partsOf } from "./streams.js";
 /**
  * @typedef {import("./window.js").Bar} Bar
  * @typedef {import("./streams.js").Stream} Stream
- * @typedef {{title: string, text: string, color: string}} Value
+ * @typedef {{title: string, text: string, color: string | null}} Value
  * @typedef {{run: string, title: string, pane: import("lightweight-charts").IPaneApi<any> | null, values: Value[]}} Entry
  *   a script in a pane, `null` is the one with the candles
  */
@@ -111,7 +111,7 @@ export class Legend {
 function entryLine({ run, title, values }) {
   const texts = values.map(({ title: name, text, color }) => {
     const value = make("b", { title: name }, text);
-    value.style.color = color;
+    value.style.color = color ?? "";
     return value;
   });
   return make("div", { class: "script", "data-run": run }, make("span", {}, title), ...texts);
