@@ -180,7 +180,7 @@ export class RunFeed {
     this.n = Math.max(this.n, n);
     if (kind === "r") this.span && this.load(this.span);
     else if (kind === "m") this.study.describe(rest[0]);
-    else if (kind === "d") this.study.draw(rest.slice(1));
+    else if (kind === "d") this.study.draw([rest[1], rest[2], rest[3], rest[4]]);
     else if (kind === "p" && this.span?.live) this.hearPlot(this.study, rest);
   }
 

@@ -28,6 +28,8 @@ export class Layer {
   constructor(study, above) {
     this.study = study;
     this.isAbove = above;
+    /** The bar that the series of a pane has its value on. */
+    this.settled = 0;
     this.series = above ? study.ground.main : this.openPane();
     /** Null is the price's. */
     this.pane = above ? null : this.series.getPane();

@@ -11,7 +11,7 @@ import { opaque } from "./scene.js";
 /** @typedef {import("./plots.js").Meta} Meta */
 /** @typedef {import("./drawings.js").Fields} Fields */
 /** @typedef {import("./drawn.js").Change} Change */
-/** @typedef {{title: string, text: string, color: string | null}} Shown */
+/** @typedef {{title: string, text: string, color: string}} Shown `color` is empty where there is none */
 
 const SEEN = new Set(["all", "pane"]);
 const LISTED = new Set(["all", "status_line"]);
@@ -205,13 +205,12 @@ export class Study {
     return metas.flatMap((meta) => {
       if (meta.kind === "candle" || meta.kind === "bar") {
         const parts = ["open", "high", "low", "close"].map((part) => this.rows.value(`${meta.id} (${part})`, row));
-        return [{ title: meta.title, text: parts.map((part) => this.text(meta, part)).join(" "), color: meta.color ?? null }];
+        return [{ title: meta.title, text: parts.map((part) => this.text(meta, part)).join(" "), color: meta.color ?? "" }];
       }
       if (meta.kind !== "plot") return [];
       const value = this.rows.value(meta.id, row);
       const style = meta.dynamic && row >= 0 ? this.rows.styles(meta.id, row)(row) : undefined;
-      const color = style ?? meta.color ?? null;
-      return [{ title: meta.title, text: this.text(meta, value), color: color && opaque(color) }];
+      return [{ title: meta.title, text: this.text(meta, value), color: opaque(style ?? meta.color ?? "") }];
     });
   }
 
