@@ -9,6 +9,7 @@ import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+from browser import chromium, up, visit  # noqa: F401 - fixtures
 from jobs import Run, runs_in
 
 # What a shell runs in the background is deaf to Ctrl-C, and so would be all that is started here and interrupted.
