@@ -81,7 +81,7 @@ $(BIN)/.installed: pyproject.toml sinks/web/package-lock.json
 	@$(call venv,$(VENV))
 	@echo "installing pynelive into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
-	@test -e sinks/web/bundle/hash || echo "npm's registry is out of reach: the dashboard has no chart until make clean demo finds it" >&2
+	@test -e sinks/web/bundle/hash || echo "npm's registry is out of reach: the dashboard has no chart until 'make clean demo' finds it" >&2
 	@touch $@
 
 $(BIN)/.sample: $(BIN)/.installed
@@ -103,14 +103,14 @@ $(BIN)/.bench: $(BIN)/.installed
 # The wheel in an environment of its own, so that what is checked is what is shipped.
 wheel: $(CHECK)/.installed
 	@rm -rf build/lib build/bdist.* build/wheel
-	@PYNELIVE_REQUIRE_CHART=1 $(CHECK)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	@$(CHECK)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
 	@rm -rf build/lib build/bdist.*
 	@$(CHECK)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall build/wheel/*.whl
 
 $(CHECK)/.installed: pyproject.toml
 	@$(call venv,$(CHECK))
 	@echo "installing the tools into $(CHECK) …"
-	@PYNELIVE_REQUIRE_CHART=1 $(CHECK)/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]"
+	@$(CHECK)/bin/python -m pip install --quiet --disable-pip-version-check ".[dev]"
 	@touch $@
 
 define venv
