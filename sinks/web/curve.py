@@ -26,7 +26,8 @@ class Curve:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._peak = -inf
+        self.peak = -inf
+        """The highest realised equity so far."""
         self._times = array("d")
         self._equity = array("d")
         self._drawdown = array("d")
@@ -42,12 +43,12 @@ class Curve:
 
     def settle(self, account: Account) -> None:
         """The book behind a bar, which may have a new peak."""
-        self._peak = max(self._peak, account.equity - account.open_profit)
+        self.peak = max(self.peak, account.equity - account.open_profit)
         if self._times and self._times[-1] == account.time_ms:
             self._drawdown[-1] = self._below(self._equity[-1])
 
     def _below(self, equity: float) -> float:
-        return max(self._peak - equity, 0.0)
+        return max(self.peak - equity, 0.0)
 
     def points(self, count: int) -> list[Point]:
         """The curve in at most so many points (4 at least): of each stretch its ends and its extremes."""

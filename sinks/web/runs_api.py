@@ -38,13 +38,13 @@ def routes(site: Web) -> list[web.RouteDef]:
         store = run_store(site, request.query)
         points = store.curve.points(min(whole(request.query, "points") or 2_000, _MOST_POINTS))
         head = {"boot": site.desk.boot, "n": store.n, "run": store.stream, "currency": _currency(store)}
-        return as_json({**head, "points": points})
+        return as_json({**head, "peak": store.curve.peak, "points": points})
 
     def listed(name: str) -> web.RouteDef:
         async def answer(request: web.Request) -> web.Response:
-            stores = _asked(site, request.query)
-            rows = rows_of(stores, "fills" if name == "trades" else name, request.query)
-            return as_json({"boot": site.desk.boot, name: rows})
+            stores, kind = _asked(site, request.query), "fills" if name == "trades" else name
+            head = {"n": stores[0].n, "count": stores[0].counts[kind]} if "run" in request.query else {}
+            return as_json({"boot": site.desk.boot, **head, name: rows_of(stores, kind, request.query)})
 
         return web.get(f"/api/{name}", answer)
 
@@ -81,7 +81,8 @@ def card(store: RunStore) -> Fields:
     return {
         "run": store.stream, "title": run.title if run else "", "kind": run.kind if run else "indicator",
         "script": run.script if run else "", "stream": run.stream if run else "", **store.condition,
-        "last_ms": store.last_ms or None, "bars": store.picture.bars, "currency": _currency(store), **held, **last,
+        "last_ms": store.last_ms or None, "bars": store.picture.bars, "currency": _currency(store),
+        "mintick": run.instrument.mintick if run and run.instrument else None, **held, **last,
         "counts": {name: store.counts[name] for name in store.lists},
     }  # fmt: skip
 
@@ -119,7 +120,10 @@ def rows_of(stores: list[RunStore], name: str, query: Mapping[str, str]) -> list
     said = [(each.time_ms, store.stream, each) for store in stores for each in store.lists[name]
             if each.time_ms < before_ms]  # fmt: skip
     said.sort(key=lambda row: row[0])
-    return [{"run": run, **fields_of(each)} for _, run, each in said[-count:]]
+    first = max(len(said) - count, 0)
+    while first and said[first - 1][0] == said[first][0]:  # who asks for what is before it misses nothing of that bar
+        first -= 1
+    return [{"run": run, **fields_of(each)} for _, run, each in said[first:]]
 
 
 def _plots(site: Web, store: RunStore, query: Mapping[str, str]) -> web.Response:

@@ -1,0 +1,165 @@
+// The strategy page: a card a run, and what is told of the one that was chosen.
+
+import { digitsOf, price, signed } from "./format.js";
+import { make, mountHeader } from "./header.js";
+import { Report } from "./report.js";
+import { drawSpark } from "./spark.js";
+import { getJson, Live } from "./wire.js";
+
+/**
+ * @typedef {{run: string, title: string, kind: "indicator" | "strategy", stream: string, state: string, reason: string,
+ *   position: number | null, average_price: number | null, open_profit: number | null, net_profit: number | null,
+ *   equity: number | null, currency: string | null, mintick: number, last_ms: number | null, bars: number,
+ *   last_signal: {action: string, time_ms: number} | null, last_alert: {message: string, time_ms: number} | null,
+ *   counts: {fills: number, signals: number, alerts: number}}} Card
+ */
+
+const LOOK_MS = 2_000;
+const SPARK_POINTS = 80;
+
+class StrategyPage {
+  constructor() {
+    this.live = new Live();
+    this.cards = /** @type {HTMLElement} */ (document.getElementById("cards"));
+    this.place = /** @type {HTMLElement} */ (document.getElementById("report"));
+    /** @type {Map<string, HTMLElement>} */
+    this.shown = new Map();
+    /** @type {Map<string, number[]>} the equity of late, by run */
+    this.sparks = new Map();
+    /** @type {Report | null} */
+    this.report = null;
+    this.chosen = "";
+    mountHeader("strategy", this.live);
+    addEventListener("popstate", () => this.choose());
+    this.live.on("hello", () => this.look());
+    this.choose();
+    this.look();
+    setInterval(() => document.hidden || this.look(), LOOK_MS);
+  }
+
+  /** Show the run that the address names, all of them if it names none. */
+  choose() {
+    const run = new URLSearchParams(location.search).get("run") ?? "";
+    this.chosen = run && !run.startsWith("run:") ? `run:${run}` : run;
+    this.report?.close();
+    this.report = this.chosen ? new Report(this.place, this.live, this.chosen) : null;
+    this.place.hidden = !this.chosen;
+    document.body.classList.toggle("one", Boolean(this.chosen));
+    for (const [name, card] of this.shown) this.mark(name, card);
+  }
+
+  async look() {
+    try {
+      const { runs } = await getJson("/api/runs");
+      this.show(runs);
+    } catch {
+      // the header says that the connection is lost; it is tried again
+    }
+  }
+
+  /** @param {Card[]} cards */
+  show(cards) {
+    const names = new Set(cards.map(({ run }) => run));
+    for (const [name, card] of this.shown) {
+      if (!names.has(name)) card.remove(), this.shown.delete(name);
+    }
+    cards.sort((one, other) => one.run.localeCompare(other.run));
+    for (const card of cards) {
+      const known = this.shown.get(card.run);
+      const now = this.card(card);
+      this.shown.set(card.run, now);
+      if (known?.contains(document.activeElement)) known.replaceChildren(...now.childNodes), this.shown.set(card.run, known);
+      else if (known) known.replaceWith(now);
+      else this.cards.append(now);
+      if (card.equity !== null) this.spark(card);
+    }
+    this.cards.querySelector(".empty")?.remove();
+    if (cards.length === 0) this.cards.append(nothing());
+  }
+
+  /** @param {Card} card */
+  card(card) {
+    const link = make("a", { class: "card run", href: `/strategy?run=${encodeURIComponent(card.run)}`, "data-testid": `run-${card.run}` });
+    link.append(...headOf(card), ...(card.kind === "strategy" ? bookOf(card) : []), lastOf(card));
+    link.addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      history.pushState(null, "", link.getAttribute("href"));
+      this.choose();
+    });
+    this.mark(card.run, link);
+    return link;
+  }
+
+  /** @param {string} name @param {HTMLElement} card */
+  mark(name, card) {
+    if (name === this.chosen) card.setAttribute("aria-current", "true");
+    else card.removeAttribute("aria-current");
+  }
+
+  /** The line of the equity: asked for once, and gone on with. @param {Card} card */
+  async spark(card) {
+    const known = this.sparks.get(card.run);
+    if (known === undefined) {
+      this.sparks.set(card.run, []);
+      const { points } = await getJson("/api/pnl", { run: card.run, points: SPARK_POINTS });
+      this.sparks.set(card.run, points.map((/** @type {number[]} */ point) => point[1]));
+    } else if (card.equity !== known.at(-1) && card.equity !== null) {
+      known.push(card.equity);
+      if (known.length > 2 * SPARK_POINTS) this.sparks.set(card.run, known.filter((_, i) => i % 2 === 1));
+    }
+    const canvas = this.shown.get(card.run)?.querySelector("canvas");
+    if (canvas) drawSpark(canvas, this.sparks.get(card.run) ?? []);
+  }
+}
+
+/** @param {Card} card */
+function headOf({ run, title, kind, stream, state, reason }) {
+  const badge = make("span", { class: "badge", "data-state": state, title: reason }, make("i", { class: "dot" }), state);
+  return [
+    make("div", { class: "line" }, make("h2", {}, title || run.replace(/^run:/, "")), badge),
+    make("div", { class: "line muted small" }, make("span", {}, run.replace(/^run:/, "")), make("span", {}, `${kind} · ${stream}`)),
+  ];
+}
+
+/** @param {Card} card */
+function bookOf({ position, average_price, open_profit, net_profit, equity, currency, mintick }) {
+  if (position === null || net_profit === null || equity === null) return [make("div", { class: "line muted" }, "No position yet")];
+  const held = position === 0 ? "Flat" : `${position > 0 ? "Long" : "Short"} ${Math.abs(position)}`;
+  const at = average_price === null ? "" : ` @ ${price(average_price, digitsOf(mintick))}`;
+  const capital = equity - net_profit - (open_profit ?? 0);
+  const figures = make(
+    "dl",
+    {},
+    ...figure("Open P&L", position === 0 ? "—" : signed(open_profit ?? 0, 2), position === 0 ? 0 : (open_profit ?? 0)),
+    ...figure("Net profit", `${signed(net_profit, 2)} ${currency ?? ""} (${signed((100 * net_profit) / capital, 2)}%)`, net_profit),
+  );
+  return [make("div", { class: "line" }, make("span", {}, held, make("span", { class: "muted" }, at))), figures, make("canvas", { class: "spark" })];
+}
+
+/** @param {string} name @param {string} value @param {number} sign */
+function figure(name, value, sign) {
+  return [make("dt", {}, name), make("dd", { class: sign > 0 ? "up" : sign < 0 ? "down" : "" }, value)];
+}
+
+/** @param {Card} card */
+function lastOf({ last_signal, last_alert, counts }) {
+  const said = [
+    last_signal && { ms: last_signal.time_ms, text: last_signal.action },
+    last_alert && { ms: last_alert.time_ms, text: last_alert.message },
+  ].filter((one) => one !== null);
+  const [last] = said.sort((one, other) => other.ms - one.ms);
+  const count = [[counts.fills, "trades"], [counts.alerts, "alerts"]].filter(([n]) => n).map((each) => each.join(" "));
+  return make("div", { class: "line muted small" }, make("span", { class: "words" }, last?.text ?? "Nothing said yet"), make("span", {}, count.join(" · ")));
+}
+
+function nothing() {
+  return make(
+    "div",
+    { class: "empty" },
+    make("strong", {}, "No scripts are running"),
+    "Put a [[runner]] with a script and a stream into the topology, or attach one with pynelive exec.",
+  );
+}
+
+Object.assign(window, { dashboard: new StrategyPage() });
