@@ -73,7 +73,7 @@ class Link:
         self._beginning: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._paused = False
-        self._away = False
+        self._away = self._missed = False
         self._warned = False
         self._reporter = Reporter()
         self._curve = connecting_keys(announcement.client_key, announcement.server_key)
@@ -168,10 +168,14 @@ class Link:
         """The publisher has fallen silent, or is heard again."""
         self._away = not self._away
         if self.unanswered:
-            log.warning("%s does not answer yet: it is asked on and on", self.place)
-        elif self.cursors:
-            state = "is silent now; waiting for it to come back" if self._away else "answers"
-            log.warning("%s %s", self.place, state)
+            said = "does not answer yet: it is asked on and on"
+        elif self._away:
+            said = "is silent now; waiting for it to come back" if self.cursors else ""
+        else:
+            said = "answers" if self._missed else ""
+        if said:
+            log.warning("%s %s", self.place, said)
+        self._missed = bool(said)
         for cursor in self.cursors.values():
             cursor.silent = self._away
         if self.announcement.remote:  # ZeroMQ gives a connection up for good after an error in its encryption
