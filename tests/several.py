@@ -57,7 +57,9 @@ class Hosts:
     def _command(self, host: str, *words: str) -> str:
         """What a command prints on that host."""
         environment = {**os.environ, **self.environment(host)}
-        return subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def secret(self, host: str) -> Path:
         """The host's secret key."""
@@ -74,10 +76,10 @@ class Hosts:
         for bench in self.benches.values():
             bench.path.write_text(bench.path.read_text().replace(old, new))
 
-    def apply(self) -> None:
-        """``pynelive apply`` on one host after the other."""
-        for host, bench in self.benches.items():
-            self._command(host, "apply", str(bench.path))
+    def apply(self, *hosts: str) -> None:
+        """``pynelive apply`` on these hosts, one after the other, or on all."""
+        for host in hosts or self.benches:
+            self._command(host, "apply", str(self.benches[host].path))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of every recording, plot and list of trades of all hosts."""
