@@ -35,7 +35,7 @@ def runs_in(tmp_path: Path) -> Run:
         jobs = tuple({"output": str(tmp_path / f"{number}"), **job} for number, job in enumerate(jobs))
         (tmp_path / "jobs.json").write_text(json.dumps(jobs))
         command = [sys.executable, "-P", str(HERE / "script_host.py"), str(tmp_path / "jobs.json")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return [json.loads((Path(job["output"]) / "result.json").read_text()) | job for job in jobs]
 

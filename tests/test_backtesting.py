@@ -489,16 +489,16 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     bench = on_bus(tmp_path_factory.mktemp("alone"), ALONE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
-        ended = bench.up(100)
+        ended = bench.up()
     assert ended.code == 0, ended.output
     return bench
 
 
-@pytest.mark.timeout(300)  # processes that import pandas, one after the other
+@pytest.mark.timeout(600)  # processes that import pandas, one after the other
 def test_several_in_a_process_equal_separate_ones(alone: Bench, tmp_path: Path) -> None:
     """Strategies and symbols do not know of each other; one that was killed says what it would have said."""
     bench, once = on_bus(tmp_path / "together", TOGETHER), tmp_path / "once"
-    ended = bench.up(100, PYNELIVE_FAILPOINT=f"runner.between-execution-and-journal:700@{once}")
+    ended = bench.up(PYNELIVE_FAILPOINT=f"runner.between-execution-and-journal:700@{once}")
     assert ended.code == 0, ended.output
     assert once.exists(), "nothing died"
     for name in ("goog", "eurusd"):

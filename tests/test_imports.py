@@ -112,7 +112,7 @@ def test_without_backtesting_all_else_runs(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", BLOCKED.replace("FOLDERS", repr(folders))], check=True)
     (tmp_path / "backtesting.py").write_text("raise ModuleNotFoundError('it is blocked', name='backtesting')\n")
     bench = Bench(tmp_path / "bench", WITH_BOTH)
-    ended = bench.up(100, PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    ended = bench.up(PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
     assert ended.code == 1, ended.output
     assert re.search(r"pine +done +700 bars", ended.output), ended.output
     assert re.search(r"other .*pip install 'pynelive\[backtesting\]'", ended.output), ended.output

@@ -20,7 +20,7 @@ from pynelive.bus.names import parse_key
 from pynelive.bus.rundir import RunDir
 from pynelive.producers.demo import expected_bars
 from support import Taken
-from topologies import CANDLE, Bench, Ended, candles, running
+from topologies import CANDLE, PATIENCE_S, Bench, Ended, candles, running
 
 KILLS = int(os.environ.get("PYNELIVE_KILLS", "1"))
 BARS = 5000
@@ -131,7 +131,7 @@ def _run_and_kill(bench: Bench, victims: list[str]) -> Ended:
     while True:
         with running(bench) as process:
             if not _kill(bench, process, victims):
-                return bench.end(process, 100 + 5 * KILLS)
+                return bench.end(process, PATIENCE_S + 5 * KILLS)
 
 
 def _kill(bench: Bench, up: subprocess.Popen[str], victims: list[str]) -> bool:

@@ -68,7 +68,7 @@ def test_live_equals_backtest(source: Callable[[Path], str], tmp_path: Path) -> 
         for history in histories
     ]
     bench = Bench(tmp_path, "".join([REPLAY, *runners]).replace("KEY", key))
-    ended = bench.up(100)
+    ended = bench.up()
     assert ended.code == 0, ended.output
     (recording,) = tmp_path.glob("data/*.ohlcv")
     found = candles(recording)
