@@ -6,6 +6,7 @@ browser lives in that loop.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -122,6 +123,16 @@ async def visit(chromium: Browser, up: object) -> AsyncIterator[Visits]:
 def address(bench: Bench, sink: str = "web") -> str:
     """Where the dashboard of a topology that is up can be visited."""
     return str(wait_for(lambda: ((bench.ps().get(sink) or {}).get("status") or {}).get("address")))
+
+
+async def until(page: Page, expression: str) -> Any:
+    """What a JavaScript expression is in the page, as soon as that is true.
+
+    Playwright's own wait_for_function has the page call eval, which the server's headers forbid.
+    """
+    wait = "await new Promise((next) => setTimeout(next, 20))"
+    async with asyncio.timeout(PATIENCE_MS / 1000):
+        return await page.evaluate(f"async () => {{ let it; while (!(it = ({expression}))) {wait}; return it; }}")
 
 
 async def ink(page: Page, colour: str, where: str = "body", near: int = 6) -> int:
