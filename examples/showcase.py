@@ -127,9 +127,9 @@ def main(
     smooth = plot(calm, "calm", color=color.yellow)
     fill(strength, smooth, 80, 20, color.new(color.lime, 30), color.new(color.red, 30), "lead")
     momentum = rsi - rsi[3]
-    plot(10 + momentum / 3, "momentum", histbase=10, style=plot.style_columns,
+    plot(8 + momentum / 1.5, "momentum", histbase=8, style=plot.style_columns,
          color=color.new(color.green if momentum >= 0 else color.red, 30))
-    plot(98 + momentum / 10, "ticks", histbase=98, color=color.aqua, linewidth=2, style=plot.style_histogram)
+    plot(-60 + momentum, "ticks", histbase=-60, color=color.aqua, linewidth=2, style=plot.style_histogram)
     plot(-20 + volume / ta.highest(volume, 50) * 15, "activity", histbase=-20, color=color.new(color.blue, 60),
          style=plot.style_area)
     plot(-40 + calm / 8 if calm > 50 else na, "strong", histbase=-40, color=color.new(color.orange, 50),

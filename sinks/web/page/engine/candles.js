@@ -17,17 +17,19 @@ export function drawCandles(scene, meta) {
   const [first, last] = scene.span(0, meta.show_last);
   const styles = rows.styles(meta.id, Math.max(first, 0));
   const described = [meta.color ?? BLUE, meta.wickcolor, meta.bordercolor];
+  const titles = ["open", "high", "low", "close"].map((part) => `${meta.id} (${part})`);
+  const pen = new Pen(scene);
   for (let row = first; row <= last; row++) {
     const dynamic = styles(row);
     const [color, wick, border] = dynamic === undefined ? described : Array.isArray(dynamic) ? dynamic : [dynamic];
-    const place = scene.placeOf(row);
-    const [open, high, low, close] = ["open", "high", "low", "close"].map((part) =>
-      scene.y(rows.value(`${meta.id} (${part})`, row)));
-    if (Number.isNaN(place + open + high + low + close)) continue;
-    const bar = { x: scene.x(place), open, high: Math.min(high, open, close), low: Math.max(low, open, close), close };
-    if (meta.kind === "candle") candle(scene, bar, color, wick ?? color, border ?? color);
-    else if (visible(color)) ohlc(scene, bar, color);
+    const x = scene.x(scene.placeOf(row));
+    const [open, high, low, close] = titles.map((title) => scene.y(rows.value(title, row)));
+    if (!Number.isFinite(x + open + high + low + close)) continue;
+    const bar = { x, open, high: Math.min(high, open, close), low: Math.max(low, open, close), close };
+    if (meta.kind === "candle") pen.candle(bar, color, wick ?? color, border ?? color);
+    else if (visible(color)) pen.bar(bar, color);
   }
+  pen.end();
 }
 
 /**
@@ -36,56 +38,92 @@ export function drawCandles(scene, meta) {
  * @param {Meta[]} metas
  */
 export function drawBarColors(scene, metas) {
-  const { bars: shown } = scene.ground;
+  const { bars } = scene.ground;
+  const pen = new Pen(scene);
   for (const meta of metas) {
     const offset = meta.offset ?? 0;
     const [first, last] = scene.span(offset, meta.show_last);
     const styles = scene.rows.styles(meta.id, Math.max(first, 0));
     for (let row = first; row <= last; row++) {
-      const color = styles(row);
-      const place = scene.placeOf(row) + offset;
-      if (!visible(color) || !(place >= 0 && place < shown.length)) continue;
-      const [open, high, low, close] = [shown.open(place), shown.high(place), shown.low(place), shown.close(place)];
-      const bar = { x: scene.x(place), open: scene.y(open), high: scene.y(high), low: scene.y(low), close: scene.y(close) };
-      candle(scene, bar, opaque(color), opaque(color), opaque(color));
+      const said = styles(row);
+      const place = visible(said) ? scene.placeOf(row) + offset : NaN;
+      if (!(place >= 0 && place < bars.length)) continue;
+      const [open, high, low, close] = [bars.open(place), bars.high(place), bars.low(place), bars.close(place)].map(scene.y);
+      const color = opaque(said);
+      pen.candle({ x: scene.x(place), open, high, low, close }, color, color, color);
     }
   }
+  pen.end();
 }
 
-/**
- * A candle on the very pixels that the engine gives it.
- * @param {Scene} scene
- * @param {Ohlc} bar
- * @param {string | null} color
- * @param {string | null} wick
- * @param {string | null} border
- */
-function candle(scene, bar, color, wick, border) {
-  const { canvas, ratio } = scene;
-  const width = candleWidth(scene.spacing, ratio);
-  const thin = Math.max(Math.floor(ratio), 1);
-  const [x, top, bottom] = [bar.x, Math.min(bar.open, bar.close), Math.max(bar.open, bar.close)]
-    .map((at) => Math.round(at * ratio));
-  const [high, low] = [Math.round(bar.high * ratio), Math.round(bar.low * ratio)];
-  const left = x - Math.floor(width / 2);
-  canvas.save();
-  canvas.scale(1 / ratio, 1 / ratio);
-  if (visible(wick)) {
-    canvas.fillStyle = wick;
-    canvas.fillRect(x - Math.floor(thin / 2), high, thin, top - high);
-    canvas.fillRect(x - Math.floor(thin / 2), bottom + 1, thin, low - bottom);
+/** Draws in device pixels, so that a candle is on the very pixels that the engine gives to its own. */
+class Pen {
+  /** @param {Scene} scene */
+  constructor({ canvas, ratio, spacing }) {
+    this.canvas = canvas;
+    this.ratio = ratio;
+    this.width = candleWidth(spacing, ratio);
+    this.thin = Math.max(Math.floor(ratio), 1);
+    this.arm = Math.max(Math.round(spacing * ratio * 0.35), 1);
+    this.color = "";
+    canvas.save();
+    canvas.scale(1 / ratio, 1 / ratio);
   }
-  const tall = bottom - top + 1;
-  if (visible(color)) {
-    canvas.fillStyle = color;
-    canvas.fillRect(left, top, width, tall);
+
+  end() {
+    this.canvas.restore();
   }
-  if (visible(border) && border !== color) {
-    canvas.strokeStyle = border;
-    canvas.lineWidth = thin;
-    canvas.strokeRect(left + thin / 2, top + thin / 2, Math.max(width - thin, 0), Math.max(tall - thin, 0));
+
+  /**
+   * @param {string} color
+   * @param {number} left
+   * @param {number} top
+   * @param {number} width
+   * @param {number} height
+   */
+  fill(color, left, top, width, height) {
+    if (color !== this.color) this.color = this.canvas.fillStyle = color;
+    this.canvas.fillRect(left, top, width, height);
   }
-  canvas.restore();
+
+  /**
+   * @param {Ohlc} bar
+   * @param {string | null} color
+   * @param {string | null} wick
+   * @param {string | null} border
+   */
+  candle({ x, open, high, low, close }, color, wick, border) {
+    const { width, thin, ratio } = this;
+    const at = (/** @type {number} */ coordinate) => Math.round(coordinate * ratio);
+    const [middle, top, bottom] = [at(x), at(Math.min(open, close)), at(Math.max(open, close))];
+    const [left, tall] = [middle - Math.floor(width / 2), bottom - top + 1];
+    if (visible(wick)) {
+      const edge = middle - Math.floor(thin / 2);
+      this.fill(wick, edge, at(high), thin, top - at(high));
+      this.fill(wick, edge, bottom + 1, thin, at(low) - bottom);
+    }
+    if (visible(color)) this.fill(color, left, top, width, tall);
+    if (visible(border) && border !== color) {
+      const sides = Math.max(tall - thin * 2, 0);
+      this.fill(border, left, top, width, thin);
+      this.fill(border, left, bottom - thin + 1, width, thin);
+      this.fill(border, left, top + thin, thin, sides);
+      this.fill(border, left + width - thin, top + thin, thin, sides);
+    }
+  }
+
+  /**
+   * @param {Ohlc} bar
+   * @param {string} color
+   */
+  bar({ x, open, high, low, close }, color) {
+    const { thin, arm, ratio } = this;
+    const at = (/** @type {number} */ coordinate) => Math.round(coordinate * ratio);
+    const left = at(x) - Math.floor(thin / 2);
+    this.fill(color, left, at(high), thin, at(low) - at(high) + 1);
+    this.fill(color, left - arm, at(open), arm, thin);
+    this.fill(color, left + thin, at(close), arm, thin);
+  }
 }
 
 /**
@@ -100,20 +138,4 @@ function candleWidth(spacing, ratio) {
     width = Math.max(Math.floor(ratio), Math.min(Math.floor(spacing * share * ratio), Math.floor(spacing * ratio)));
   }
   return width >= 2 && Math.floor(ratio) % 2 !== width % 2 ? width - 1 : width;
-}
-
-/**
- * @param {Scene} scene
- * @param {Ohlc} bar
- * @param {string} color
- */
-function ohlc(scene, bar, color) {
-  const { canvas } = scene;
-  const arm = Math.max(scene.spacing * 0.35, 1);
-  const thick = 1;
-  const x = scene.sharp(bar.x) - thick / 2;
-  canvas.fillStyle = color;
-  canvas.fillRect(x, bar.high, thick, bar.low - bar.high);
-  canvas.fillRect(x - arm, scene.sharp(bar.open) - thick / 2, arm, thick);
-  canvas.fillRect(x + thick, scene.sharp(bar.close) - thick / 2, arm, thick);
 }

@@ -57,6 +57,8 @@ export class Scene {
     this.y = priceToY(series, size.height);
     this.first = -this.origin / this.spacing;
     this.last = this.first + size.width / this.spacing;
+    /** By row its bar's place, once it was looked for. @type {Map<number, number>} */
+    this.places = new Map();
     /** What hovering shows a text at. @type {Spot[]} */
     this.spots = [];
     /** What stands above and below a bar already, in pixels. @type {Map<number, number>} */
@@ -88,9 +90,13 @@ export class Scene {
    * @param {number} row
    */
   placeOf(row) {
+    const known = this.places.get(row);
+    if (known !== undefined) return known;
     const time = this.rows.time(row);
-    const place = this.ground.bars.indexOf(time);
-    return place >= 0 && this.ground.bars.time(place) === time ? place : NaN;
+    const found = this.ground.bars.indexOf(time);
+    const place = found >= 0 && this.ground.bars.time(found) === time ? found : NaN;
+    this.places.set(row, place);
+    return place;
   }
 
   /**
