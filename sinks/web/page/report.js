@@ -49,6 +49,8 @@ export class Report {
     /** @type {EquityCurve | null} */
     this.curve = null;
     this.loads = 0;
+    /** What is known must be at least as new as this: the server had begun to tell then. */
+    this.least = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     this.tab = recall("strategy-tab", "Trades");
@@ -77,7 +79,11 @@ export class Report {
       this.live.on("hello", () => this.load()),
       on("r", () => this.load()),
       on("reset", () => this.load()),
-      on("n", (n) => void (n > this.known.run && this.load())),
+      this.live.on("n", (stream, n) => {
+        if (stream !== this.run) return;
+        this.least = n;
+        if (this.whole && n > this.known.run) this.load();
+      }),
       on("o", (n, account) => this.settle(n, account)),
       on("f", (n, fill) => void (n > this.known.trades && this.addTrade(fill))),
       on("g", (n, signal) => void (n > this.known.signals && this.addSignal(signal))),
@@ -106,6 +112,7 @@ export class Report {
       this.signals = signals.signals.reverse();
       this.points = pnl.points;
       this.peak = pnl.peak ?? -Infinity;
+      if (this.known.run < this.least) this.load();
       this.build();
     } catch (error) {
       if (load === this.loads && !this.whole) this.refuse(/** @type {Error} */ (error).message);

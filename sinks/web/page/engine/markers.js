@@ -12,6 +12,7 @@ import { amount, price, signed } from "../format.js";
  * @typedef {{ms: number, buy: boolean, names: Set<string>, size: number, profit: number | null, prices: Set<number>,
  *   trades: Trade[], box: Box | null}} Mark  what was bought, or sold, on one bar; the box is where it was drawn last
  * @typedef {{left: number, right: number, top: number, bottom: number}} Box
+ * @typedef {{x1: number, y1: number, x2: number, y2: number, text: string, open: boolean, colour: string}} Line
  * @typedef {CanvasRenderingContext2D} Pen
  */
 
@@ -172,9 +173,11 @@ export class TradeMarkers {
       context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
       context.textAlign = "center";
       context.textBaseline = "middle";
-      for (const trade of new Set([this.chosen, this.hovered])) if (trade) this.drawLine(context, trade);
+      const lines = [...new Set([this.chosen, this.hovered])].flatMap((trade) => (trade ? (this.lineOf(trade) ?? []) : []));
+      for (const line of lines) this.drawLine(context, line);
       const free = { buy: -Infinity, sell: -Infinity };
       for (const mark of this.drawn) this.drawMark(context, mark, mediaSize.width, free);
+      for (const line of lines) this.drawLabel(context, line);
     });
   }
 
@@ -283,18 +286,23 @@ export class TradeMarkers {
     pen.fillText(text, x, y);
   }
 
-  /** From entry to exit, to the last price while it is open. @param {Pen} pen @param {Trade} trade */
-  drawLine(pen, trade) {
+  /** From entry to exit, to the last price while it is open; null where an end is not in the window. @param {Trade} trade @returns {Line | null} */
+  lineOf(trade) {
     const { bars, digits } = this.ground;
     const last = bars.length - 1;
     const [exitMs, exitPrice] = trade.exit_ms === null ? [bars.time(last), bars.close(last)] : [trade.exit_ms, trade.exit_price];
-    const ends = [this.x(trade.entry_ms), this.y(trade.entry_price), this.x(exitMs), this.y(exitPrice)];
-    const [x1, y1, x2, y2] = ends;
-    if (x1 === null || y1 === null || x2 === null || y2 === null) return;
-    const colour = this.colours[trade.profit < 0 ? "down" : "up"];
+    const [x1, y1, x2, y2] = [this.x(trade.entry_ms), this.y(trade.entry_price), this.x(exitMs), this.y(exitPrice)];
+    if (x1 === null || y1 === null || x2 === null || y2 === null) return null;
+    const side = trade.size > 0 ? "Long" : "Short";
+    const text = `${side} ${amount(Math.abs(trade.size))}   ${price(trade.entry_price, digits)} → ${price(exitPrice, digits)}   ${signed(trade.profit, 2)}`;
+    return { x1, y1, x2, y2, text, open: trade.exit_ms === null, colour: this.colours[trade.profit < 0 ? "down" : "up"] };
+  }
+
+  /** @param {Pen} pen @param {Line} line */
+  drawLine(pen, { x1, y1, x2, y2, open, colour }) {
     pen.strokeStyle = colour;
     pen.lineWidth = 2;
-    pen.setLineDash(trade.exit_ms === null ? [5, 4] : []);
+    pen.setLineDash(open ? [5, 4] : []);
     pen.beginPath();
     pen.moveTo(x1, y1);
     pen.lineTo(x2, y2);
@@ -306,12 +314,11 @@ export class TradeMarkers {
       pen.arc(x, y, 3.5, 0, 2 * Math.PI);
       pen.fill();
     }
-    const words = `${trade.size > 0 ? "Long" : "Short"} ${amount(Math.abs(trade.size))}  ${price(trade.entry_price, digits)} → ${price(exitPrice, digits)}  ${signed(trade.profit, 2)}`;
-    this.drawLabel(pen, words, (x1 + x2) / 2, (y1 + y2) / 2, colour);
   }
 
-  /** @param {Pen} pen @param {string} text @param {number} x @param {number} y @param {string} colour */
-  drawLabel(pen, text, x, y, colour) {
+  /** @param {Pen} pen @param {Line} line */
+  drawLabel(pen, { x1, y1, x2, y2, text, colour }) {
+    const [x, y] = [(x1 + x2) / 2, Math.min(y1, y2) - 24];
     const half = pen.measureText(text).width / 2 + 7;
     pen.fillStyle = this.colours.bg;
     pen.strokeStyle = colour;
