@@ -36,6 +36,12 @@ class Wants(msgspec.Struct, frozen=True):
     bus: bool = False
     alerts: bool = False
     log: bool = False
+    runs: bool = False
+    """Of all scripts what a card shows: trades, signals, alerts, accounts, states."""
+
+    def beside(self, stream: str, letter: str) -> bool:
+        """Whether such a message is wanted of a stream that is not followed."""
+        return (self.alerts and letter == "a") or (self.runs and letter in "aofgrs" and stream.startswith("run:"))
 
 
 _requests = msgspec.json.Decoder(tuple[Literal["follow"], Wants])
@@ -107,9 +113,9 @@ class Live:
         """Tell those who follow the stream; everybody, if it is none."""
         self._moved.add(stream)
         followers = [client for client in self.clients if not stream or stream in client.wants.streams]
-        others = [client for client in self.clients if client.wants.alerts and client not in followers]
+        others = self.clients.difference(followers)
         for message in said:
-            heard = followers + others if message[0] == "a" else followers
+            heard = followers + [client for client in others if client.wants.beside(stream, message[0])]
             if not heard:
                 continue
             text, place = _encode(message).decode(), _CLOSED_AT.get(message[0])

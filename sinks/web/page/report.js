@@ -56,7 +56,6 @@ export class Report {
     this.tab = recall("strategy-tab", "Trades");
     this.endAlerts = () => {};
     this.deaf = this.listen();
-    live.follow({ streams: [run], alerts: true });
     if (live.state === "live") this.load();
   }
 

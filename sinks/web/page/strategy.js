@@ -11,10 +11,11 @@ import { getJson, Live } from "./wire.js";
  *   position: number | null, average_price: number | null, open_profit: number | null, net_profit: number | null,
  *   equity: number | null, currency: string | null, mintick: number, last_ms: number | null, bars: number,
  *   last_signal: {action: string, time_ms: number} | null, last_alert: {message: string, time_ms: number} | null,
- *   counts: {fills: number, signals: number, alerts: number}}} Card
+ *   counts: {fills: number, signals: number, alerts: number}, n: number}} Card
  */
 
-const LOOK_MS = 2_000;
+const LOOK_MS = 10_000;
+const PAINT_MS = 200;
 const SPARK_POINTS = 80;
 
 class StrategyPage {
@@ -24,6 +25,10 @@ class StrategyPage {
     this.place = /** @type {HTMLElement} */ (document.getElementById("report"));
     /** @type {Map<string, HTMLElement>} */
     this.shown = new Map();
+    /** @type {Map<string, Card>} */
+    this.known = new Map();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
     /** @type {Map<string, number[]>} the equity of late, by run */
     this.sparks = new Map();
     /** @type {Report | null} */
@@ -31,7 +36,7 @@ class StrategyPage {
     this.chosen = "";
     mountHeader("strategy", this.live);
     addEventListener("popstate", () => this.choose());
-    this.live.on("hello", () => this.look());
+    this.listen();
     this.choose();
     this.look();
     setInterval(() => document.hidden || this.look(), LOOK_MS);
@@ -42,37 +47,64 @@ class StrategyPage {
     const run = new URLSearchParams(location.search).get("run") ?? "";
     this.chosen = run && !run.startsWith("run:") ? `run:${run}` : run;
     this.report?.close();
+    this.live.follow({ streams: this.chosen ? [this.chosen] : [], runs: true });
     this.report = this.chosen ? new Report(this.place, this.live, this.chosen) : null;
     this.place.hidden = !this.chosen;
     document.body.classList.toggle("one", Boolean(this.chosen));
     for (const [name, card] of this.shown) this.mark(name, card);
   }
 
+  listen() {
+    /** @param {string} kind @param {(card: Card, what: any) => void} change */
+    const on = (kind, change) =>
+      this.live.on(kind, (run, n, ...what) => {
+        const card = this.known.get(run);
+        if (!card || n <= card.n) return;
+        card.n = n;
+        change(card, what[0]);
+        this.later();
+      });
+    on("o", (card, { position, average_price, open_profit, net_profit, equity }) => Object.assign(card, { position, average_price, open_profit, net_profit, equity }));
+    on("f", (card) => card.counts.fills++);
+    on("g", (card, signal) => (card.last_signal = signal));
+    on("a", (card, alert) => (card.counts.alerts++, (card.last_alert = alert)));
+    on("s", (card, state) => (card.state = state));
+    for (const kind of ["new", "r", "reset"]) this.live.on(kind, () => this.look());
+    this.live.on("hello", (_, same) => {
+      if (!same) this.known.clear();
+      this.look();
+    });
+  }
+
+  /** Ask how all of them stand; what is told meanwhile is newer than the answer, or in it. */
   async look() {
     try {
       const { runs } = await getJson("/api/runs");
-      this.show(runs);
+      this.known = new Map(runs.map((/** @type {Card} */ card) => [card.run, newer(card, this.known.get(card.run))]));
+      this.paint();
     } catch {
       // the header says that the connection is lost; it is tried again
     }
   }
 
-  /** @param {Card[]} cards */
-  show(cards) {
-    const names = new Set(cards.map(({ run }) => run));
+  later() {
+    this.timer ??= setTimeout(() => this.paint(), PAINT_MS);
+  }
+
+  paint() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
     for (const [name, card] of this.shown) {
-      if (!names.has(name)) card.remove(), this.shown.delete(name);
+      if (!this.known.has(name)) card.remove(), this.shown.delete(name);
     }
-    cards.sort((one, other) => one.run.localeCompare(other.run));
-    for (const card of cards) {
-      const known = this.shown.get(card.run);
+    const cards = [...this.known.values()].sort((one, other) => one.run.localeCompare(other.run));
+    cards.forEach((card, place) => {
       const now = this.card(card);
-      this.shown.set(card.run, now);
-      if (known?.contains(document.activeElement)) known.replaceChildren(...now.childNodes), this.shown.set(card.run, known);
-      else if (known) known.replaceWith(now);
-      else this.cards.append(now);
+      const before = this.shown.get(card.run);
+      if (before) before.replaceChildren(...now.childNodes);
+      else this.shown.set(card.run, now), this.cards.insertBefore(now, this.cards.children[place] ?? null);
       if (card.equity !== null) this.spark(card);
-    }
+    });
     this.cards.querySelector(".empty")?.remove();
     if (cards.length === 0) this.cards.append(nothing());
   }
@@ -111,6 +143,11 @@ class StrategyPage {
     const canvas = this.shown.get(card.run)?.querySelector("canvas");
     if (canvas) drawSpark(canvas, this.sparks.get(card.run) ?? []);
   }
+}
+
+/** Two answers may overtake each other. @param {Card} card @param {Card | undefined} known */
+function newer(card, known) {
+  return known && known.n > card.n ? known : card;
 }
 
 /** @param {Card} card */

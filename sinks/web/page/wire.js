@@ -2,7 +2,7 @@
 
 /** @typedef {string | number | boolean | null | undefined} Param */
 /** @typedef {{head: any, columns: Record<string, Float64Array>}} Columns */
-/** @typedef {{streams?: string[], quotes?: boolean, bus?: boolean, alerts?: boolean, log?: boolean}} Wants */
+/** @typedef {{streams?: string[], quotes?: boolean, bus?: boolean, alerts?: boolean, log?: boolean, runs?: boolean}} Wants */
 /** @typedef {"connecting" | "live" | "lost"} LinkState */
 
 const FIRST_PAUSE_MS = 500;
