@@ -1,0 +1,472 @@
+// The topology as a graph: who says which streams to whom, from left to right, a lane a host. layout() only counts;
+// Graph draws it with DOM calls, colours states, and shows what an actor or a stream hangs together with.
+
+/** @typedef {{name: string, role: "producer" | "runner" | "sink", kind: string, host: string, publishes: string[]}} Actor */
+/** @typedef {{publisher: string, consumer: string, streams: string[]}} Reading */
+/** @typedef {{bus: string, hosts: string[], nodes: Actor[], edges: Reading[]}} Outline */
+/** @typedef {{kind: "actor" | "stream" | "pass", actor: Actor | null, streams: string[], host: string, layer: number,
+ *   column: number, x: number, y: number, width: number, height: number, begin: number, end: number}} Box  an actor,
+ *   streams of one, or the place where a line passes a layer that it has nothing to do with; its layer from left to
+ *   right */
+/** @typedef {{from: Box, to: Box, streams: string[]}} Line */
+/** @typedef {{name: string, y: number, height: number}} Lane */
+/** @typedef {{boxes: Box[], lines: Line[], lanes: Lane[], width: number, height: number}} Plan */
+/** @typedef {{actor: (name: string) => string, stream: (name: string) => string}} States */
+
+const SIZES = { actor: [148, 38], stream: [142, 22], pass: [0, 2] };
+const ROOMY = 7; // so many boxes on top of each other; where there are more, all are one line tall
+const SMALL = 22;
+const TALL = 12; // so many of these, and a layer takes another column
+const GAP = 8;
+const HALF = (SMALL + GAP) / 2;
+const LAYER_GAP = 56;
+const COLUMN_GAP = 12;
+const LANE_PAD = 14;
+const LANE_TITLE = 18;
+const ALONE = 3; // so many streams with the same readers are still drawn one by one
+
+/**
+ * Where everything goes.
+ * @param {Outline} outline
+ * @returns {Plan}
+ */
+export function layout(outline) {
+  const direct = boxed(outline);
+  layer(direct.boxes, direct.lines);
+  const { boxes, lines } = passing(direct.boxes, direct.lines);
+  const layers = layersOf(boxes.filter(({ kind }) => kind !== "pass"));
+  if (layers.some((own) => own.length > ROOMY)) for (const each of boxes) each.height = Math.min(each.height, SMALL);
+  const hosts = outline.hosts.length > 0 ? outline.hosts : [""];
+  /** @type {Lane[]} */
+  const lanes = [];
+  let top = 0;
+  for (const host of hosts) {
+    const own = boxes.filter((box) => box.host === host);
+    if (own.length === 0) continue;
+    const title = host === "" ? 0 : LANE_TITLE;
+    const height = stack(own, lines, top + title + LANE_PAD);
+    lanes.push({ name: host, y: top, height: height + title + 2 * LANE_PAD });
+    top += height + title + 2 * LANE_PAD + GAP;
+  }
+  const width = across(boxes);
+  return { boxes, lines, lanes, width, height: Math.max(top - GAP, 0) };
+}
+
+/**
+ * A box an actor, and between a producer and its readers one a stream; many streams with the same readers share one.
+ * @param {Outline} outline
+ */
+function boxed(outline) {
+  /** @type {Map<string, Box>} */
+  const boxes = new Map();
+  /** @type {Line[]} */
+  const lines = [];
+  for (const actor of outline.nodes) boxes.set(actor.name, box("actor", actor, [], actor.host));
+  for (const actor of outline.nodes) {
+    const here = /** @type {Box} */ (boxes.get(actor.name));
+    for (const [readers, streams] of readersOf(outline, actor)) {
+      let from = here;
+      if (actor.role !== "runner") {
+        from = box("stream", null, streams, actor.host);
+        boxes.set(`${actor.name}\n${streams[0]}`, from);
+        lines.push({ from: here, to: from, streams });
+      }
+      for (const reader of readers) lines.push({ from, to: /** @type {Box} */ (boxes.get(reader)), streams });
+    }
+  }
+  return { boxes: [...boxes.values()], lines };
+}
+
+/**
+ * @param {Box["kind"]} kind
+ * @param {Actor | null} actor
+ * @param {string[]} streams
+ * @param {string} host
+ * @returns {Box}
+ */
+function box(kind, actor, streams, host) {
+  const [width, height] = SIZES[kind];
+  return { kind, actor, streams, host, layer: 0, column: 0, x: 0, y: 0, width, height, begin: 0, end: 0 };
+}
+
+/**
+ * The same where no line is longer than from one layer to the next: the long ones of a box pass together.
+ * @param {Box[]} boxes
+ * @param {Line[]} lines
+ */
+function passing(boxes, lines) {
+  const all = [...boxes];
+  /** @type {Line[]} */
+  const short = [];
+  for (const from of boxes) {
+    /** @type {Box[]} */
+    const passes = [from];
+    for (const { to, streams } of lines.filter((line) => line.from === from)) {
+      for (let at = passes.length; at < to.layer - from.layer; at++) {
+        const pass = { ...box("pass", null, [], from.host), layer: from.layer + at };
+        short.push({ from: passes[at - 1], to: pass, streams });
+        passes.push(pass);
+        all.push(pass);
+      }
+      short.push({ from: passes[Math.max(to.layer - from.layer - 1, 0)], to, streams });
+    }
+  }
+  return { boxes: all, lines: short };
+}
+
+/**
+ * The actor's streams, those with the same readers together.
+ * @param {Outline} outline
+ * @param {Actor} actor
+ * @returns {[string[], string[]][]}
+ */
+function readersOf(outline, actor) {
+  /** @type {Map<string, string[]>} */
+  const alike = new Map();
+  for (const stream of actor.publishes) {
+    const readers = outline.edges.filter((edge) => edge.publisher === actor.name && edge.streams.includes(stream));
+    const key = readers.map((edge) => edge.consumer).join("\n");
+    alike.set(key, [...(alike.get(key) ?? []), stream]);
+  }
+  return [...alike].flatMap(([key, streams]) => {
+    const readers = key === "" ? [] : key.split("\n");
+    const parts = streams.length <= ALONE ? streams.map((stream) => [stream]) : [streams];
+    return parts.map((part) => /** @type {[string[], string[]]} */ ([readers, part]));
+  });
+}
+
+/**
+ * Each box behind all that it hears; sinks at the end.
+ * @param {Box[]} boxes
+ * @param {Line[]} lines
+ */
+function layer(boxes, lines) {
+  for (let round = 0; round < boxes.length; round++) {
+    let moved = false;
+    for (const { from, to } of lines) {
+      if (to.layer <= from.layer && from.layer < boxes.length) {
+        to.layer = from.layer + 1;
+        moved = true;
+      }
+    }
+    if (!moved) break;
+  }
+  const last = Math.max(0, ...boxes.map((each) => each.layer + (each.actor?.role === "runner" ? 1 : 0)));
+  for (const each of boxes) if (each.actor?.role === "sink") each.layer = last;
+}
+
+/**
+ * The boxes of one lane from top to bottom, each near those that it hears; returns how tall that is.
+ * @param {Box[]} boxes
+ * @param {Line[]} lines
+ * @param {number} top
+ */
+function stack(boxes, lines, top) {
+  const layers = layersOf(boxes);
+  const columns = layers.flatMap(split);
+  const height = Math.max(...columns.map(tall));
+  for (const column of columns) place(column, top + (height - tall(column)) / 2);
+  for (let sweep = 0; sweep < 6; sweep++) {
+    for (const own of sweep % 2 === 0 ? layers : layers.toReversed()) {
+      const wish = new Map(own.map((each) => [each, middle(each, lines)]));
+      const sorted = own.toSorted((a, b) => (wish.get(a) ?? 0) - (wish.get(b) ?? 0));
+      const parts = split(sorted);
+      if (parts.length === 1) settle(parts[0], wish, top, height);
+      else for (const [number, part] of parts.entries()) place(part, top + (number % 2) * HALF); // lines pass in between
+    }
+  }
+  return height;
+}
+
+/** @param {Box[]} boxes */
+function layersOf(boxes) {
+  const numbers = [...new Set(boxes.map((each) => each.layer))].sort((a, b) => a - b);
+  return numbers.map((number) => boxes.filter((each) => each.layer === number));
+}
+
+/**
+ * A layer in columns that are not too tall, filled row by row: what hangs together stays together.
+ * @param {Box[]} own
+ */
+function split(own) {
+  const shown = own.filter(({ kind }) => kind !== "pass");
+  if (shown.length <= TALL) return [own];
+  const count = Math.ceil(shown.length / TALL);
+  shown.forEach((each, place) => (each.column = place % count));
+  const columns = Array.from({ length: count }, (_, column) => shown.filter((each) => each.column === column));
+  columns[0].push(...own.filter(({ kind }) => kind === "pass")); // below all of them
+  return columns;
+}
+
+/** @param {Box[]} column */
+function tall(column) {
+  return column.reduce((sum, each) => sum + each.height + GAP, column[0].column > 0 ? HALF - GAP : -GAP);
+}
+
+/**
+ * @param {Box[]} column
+ * @param {number} top
+ */
+function place(column, top) {
+  for (const each of column) {
+    each.y = top;
+    top += each.height + GAP;
+  }
+}
+
+/**
+ * The middle of those that the box is connected with.
+ * @param {Box} each
+ * @param {Line[]} lines
+ */
+function middle(each, lines) {
+  const near = lines.flatMap(({ from, to }) => (from === each ? [to] : to === each ? [from] : []));
+  if (near.length === 0) return each.y + each.height / 2;
+  return near.reduce((sum, other) => sum + other.y + other.height / 2, 0) / near.length;
+}
+
+/**
+ * As near to where they want to be as their order and the lane let them.
+ * @param {Box[]} column
+ * @param {Map<Box, number>} wish
+ * @param {number} top
+ * @param {number} height
+ */
+function settle(column, wish, top, height) {
+  let free = top;
+  for (const each of column) {
+    each.y = Math.max(free, (wish.get(each) ?? 0) - each.height / 2);
+    free = each.y + each.height + GAP;
+  }
+  let end = top + height;
+  for (const each of column.toReversed()) {
+    each.y = Math.min(each.y, end - each.height);
+    end = each.y - GAP;
+  }
+}
+
+/**
+ * From left to right, over all lanes; returns how wide that is.
+ * @param {Box[]} boxes
+ */
+function across(boxes) {
+  let left = LANE_PAD;
+  for (const own of layersOf(boxes)) {
+    const wide = Math.max(...own.map((each) => each.width));
+    for (const each of own) each.x = left + each.column * (wide + COLUMN_GAP);
+    const end = left + (Math.max(...own.map((each) => each.column)) + 1) * (wide + COLUMN_GAP) - COLUMN_GAP;
+    for (const each of own) {
+      [each.begin, each.end] = [left, end];
+      if (each.kind === "pass") each.width = end - left;
+    }
+    left = end + LAYER_GAP;
+  }
+  return left - LAYER_GAP + LANE_PAD;
+}
+
+// ---- drawing
+
+/**
+ * @param {string} tag
+ * @param {Record<string, string | number>} [attributes]
+ * @param {...(Node | string)} inside
+ */
+function svg(tag, attributes = {}, ...inside) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...inside);
+  return element;
+}
+
+/**
+ * A text that is cut where it would leave its box; a letter is about so wide.
+ * @param {string} text
+ * @param {number} width
+ * @param {number} letter
+ */
+function fitted(text, width, letter) {
+  const most = Math.floor(width / letter);
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
+/** The drawing, in an element of its own. */
+export class Graph {
+  /**
+   * @param {HTMLElement} host
+   * @param {(actor: string) => void} chosen an actor was clicked
+   */
+  constructor(host, chosen) {
+    this.host = host;
+    this.chosen = chosen;
+    /** @type {Map<Box, SVGElement>} */
+    this.drawn = new Map();
+    /** @type {Map<Line, SVGElement>} */
+    this.curves = new Map();
+  }
+
+  /**
+   * Draw anew.
+   * @param {Outline} outline
+   */
+  draw(outline) {
+    const plan = layout(outline);
+    this.drawn.clear();
+    this.curves.clear();
+    const root = svg("svg", {
+      viewBox: `0 0 ${plan.width} ${plan.height}`, width: plan.width, height: plan.height, role: "group",
+      "aria-label": `The topology of ${outline.bus}`,
+    });
+    for (const lane of plan.lanes.filter(({ name }) => name !== "")) root.append(...drawnLane(lane, plan.width));
+    for (const line of plan.lines) {
+      const curve = svg("path", { class: "wire", d: curved(line) }, svg("title", {}, line.streams.join("\n")));
+      this.curves.set(line, curve);
+      root.append(curve);
+    }
+    for (const each of plan.boxes.filter(({ kind }) => kind !== "pass")) {
+      const drawn = each.actor ? drawnActor(each, each.actor) : drawnStreams(each);
+      this.listen(each, drawn, plan);
+      this.drawn.set(each, drawn);
+      root.append(drawn);
+    }
+    this.host.replaceChildren(root);
+  }
+
+  /**
+   * Colour what is drawn.
+   * @param {States} states
+   */
+  paint(states) {
+    for (const [each, drawn] of this.drawn) {
+      const state = each.actor ? states.actor(each.actor.name) : worst(each.streams.map(states.stream));
+      drawn.dataset.state = state;
+      const name = each.actor ? `${each.actor.role} ${each.actor.name}` : each.streams.join(", ");
+      drawn.setAttribute("aria-label", `${name}: ${state || "state not known"}`);
+    }
+    for (const [line, curve] of this.curves) curve.dataset.state = worst(line.streams.map(states.stream));
+  }
+
+  /**
+   * @param {Box} each
+   * @param {SVGElement} drawn
+   * @param {Plan} plan
+   */
+  listen(each, drawn, plan) {
+    const show = () => this.highlight(each, plan);
+    const hide = () => this.highlight(null, plan);
+    drawn.addEventListener("pointerenter", show);
+    drawn.addEventListener("pointerleave", hide);
+    drawn.addEventListener("focus", show);
+    drawn.addEventListener("blur", hide);
+    const { actor } = each;
+    if (!actor) return;
+    drawn.addEventListener("click", () => this.chosen(actor.name));
+    drawn.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") {
+        event.preventDefault();
+        this.chosen(actor.name);
+      }
+    });
+  }
+
+  /**
+   * Show what the box hears, and who hears of it; the rest steps back.
+   * @param {Box | null} each
+   * @param {Plan} plan
+   */
+  highlight(each, plan) {
+    const before = each ? reached(each, plan.lines, "to", "from") : new Set();
+    const behind = each ? reached(each, plan.lines, "from", "to") : new Set();
+    for (const [other, drawn] of this.drawn) {
+      drawn.classList.toggle("off", each !== null && !before.has(other) && !behind.has(other));
+    }
+    for (const [line, curve] of this.curves) {
+      const on = (behind.has(line.from) && behind.has(line.to)) || (before.has(line.from) && before.has(line.to));
+      curve.classList.toggle("off", each !== null && !on);
+      curve.classList.toggle("on", each !== null && on);
+    }
+  }
+}
+
+/**
+ * All that can be reached from a box, itself too.
+ * @param {Box} each
+ * @param {Line[]} lines
+ * @param {"from" | "to"} start
+ * @param {"from" | "to"} end
+ */
+function reached(each, lines, start, end) {
+  const found = new Set([each]);
+  for (const box of found) {
+    for (const line of lines) if (line[start] === box) found.add(line[end]);
+  }
+  return found;
+}
+
+const GRAVE = ["silent", "down", "other version", "stale", "healing", "", "live", "closed", "ended"];
+
+/**
+ * The state of several streams: the gravest.
+ * @param {string[]} states
+ */
+function worst(states) {
+  return states.toSorted((a, b) => GRAVE.indexOf(a) - GRAVE.indexOf(b))[0] ?? "";
+}
+
+/** @param {Line} line */
+function curved({ from, to }) {
+  const [y1, y2] = [from.y + from.height / 2, to.y + to.height / 2];
+  const [x1, x2] = [from.end, to.begin]; // through its own layer it goes straight
+  const bend = Math.max((x2 - x1) / 2, 20);
+  const start = from.kind === "pass" ? from.x : from.x + from.width;
+  return `M${start},${y1}H${x1}C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}H${to.x}`;
+}
+
+/**
+ * @param {Lane} lane
+ * @param {number} width
+ */
+function drawnLane(lane, width) {
+  return [
+    svg("rect", { class: "lane", x: 0.5, y: lane.y + 0.5, width: width - 1, height: lane.height - 1, rx: 8 }),
+    svg("text", { class: "lane-name", x: LANE_PAD, y: lane.y + 19 }, lane.name),
+  ];
+}
+
+/**
+ * @param {Box} each
+ * @param {Actor} actor
+ */
+function drawnActor({ x, y, width, height }, actor) {
+  return svg(
+    "g",
+    { class: `node ${actor.role}`, transform: `translate(${x},${y})`, tabindex: 0, role: "button", "data-actor": actor.name },
+    svg("title", {}, `${actor.role} ${actor.name}: ${actor.kind}`),
+    svg("rect", { class: "frame", width, height, rx: actor.role === "sink" ? 3 : 7 }),
+    svg("circle", { class: "lamp", cx: 13, cy: height > SMALL ? 13 : height / 2, r: 4 }),
+    svg("text", { class: "name", x: 23, y: height > SMALL ? 17 : height / 2 + 4 }, fitted(actor.name, width - 30, 6.6)),
+    ...(height > SMALL ? [svg("text", { class: "kind", x: 23, y: 31 }, fitted(short(actor), width - 30, 5.6))] : []),
+  );
+}
+
+/**
+ * What it runs, without the folders.
+ * @param {Actor} actor
+ */
+function short(actor) {
+  const kind = actor.kind.split("/").at(-1) ?? "";
+  return actor.role === "runner" ? kind : `${actor.role} · ${kind}`;
+}
+
+/** @param {Box} each */
+function drawnStreams({ x, y, width, height, streams }) {
+  const own = streams[0].slice(streams[0].indexOf(":") + 1);
+  const text = streams.length === 1 ? own : `${streams.length} streams`;
+  return svg(
+    "g",
+    { class: "node stream", transform: `translate(${x},${y})`, tabindex: 0, role: "img", "data-streams": streams.length },
+    svg("title", {}, streams.join("\n")),
+    svg("rect", { class: "frame", width, height, rx: height / 2 }),
+    svg("circle", { class: "lamp", cx: 12, cy: height / 2, r: 3 }),
+    svg("text", { class: "name", x: 21, y: height / 2 + 4 }, fitted(text, width - 28, 6)),
+  );
+}
