@@ -154,13 +154,13 @@ def _last_bar(here: World, kept: str) -> int:
 
 def retention(folder: Path, seed: int, calm: Calm, bars: int = 8000, max_mb: float = 0.25) -> Proof:
     """Nobody hears anything until the journal has forgotten all that it had: everybody is told; history completes."""
-    size = Size(bars, rate=10, journal=f"journal = {{ max_mb = {max_mb} }}")
+    size = Size(bars, rate=2, journal=f"journal = {{ max_mb = {max_mb} }}")  # most of it is still to come then
     wanted = calm(size)
     with world(folder, seed, size) as here:
-        here.pace(60 * 300)
         here.order("loss", "1")
         pause(_DEAF_S)
         begun = _segments(here)
+        here.pace(60 * 300)
         wait_for(lambda: not begun & _segments(here), "the journal has forgotten all that it had", 300)
         outcome = here.judge(wanted)
         told = [name for name in (*SINKS, *RUNNERS) if "are no longer kept" in here.log(name)]
