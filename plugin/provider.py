@@ -51,6 +51,7 @@ class BusProvider(LiveProviderPlugin[Config]):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._feed: LiveFeed | None = None
+        self._made_ms = int(time.time() * 1000)
         self._after_ms = 0
         self.handed_ms = 0
         """The last closed bar that PyneCore has taken."""
@@ -109,15 +110,19 @@ class BusProvider(LiveProviderPlugin[Config]):  # type: ignore[misc]
     async def connect(self) -> None:
         """Follow the stream, from the last bar that was handed over if there was one.
 
+        The past of a context is asked for until a time before it connects: what closes between comes with the stream.
+
         :raises BusError: it is not there now
         """
+        from ..bus.names import timeframe_ms
         from . import patience
         from .feed import LiveFeed
 
         patience.install()
         await self.disconnect()
         found = await _awaited(self._found())
-        self._feed = LiveFeed(self._bus(), found.info.name, self._after_ms)
+        known_ms = max(self.handed_ms, self._made_ms - timeframe_ms(str(self.timeframe)))
+        self._feed = LiveFeed(self._bus(), found.info.name, self._after_ms or known_ms)
         await _awaited(self._feed.open())
 
     async def disconnect(self) -> None:

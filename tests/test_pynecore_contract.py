@@ -157,6 +157,10 @@ def test_what_awaits_a_late_bar() -> None:
     asked = inspect.getsource(security_process)
     assert "live_streamer.wait_for_bars(remaining)" in asked, "higher timeframes hold the chart up again"
     assert "live_streamer.pop_new_closed_bars()" in asked, "what was taken last is not known"
+    assert asked.index("time_to = datetime.now(UTC)") < asked.index("streamer.start()"), "the past ends elsewhere"
+    confirmed = security._get_confirmed_time
+    assert list(inspect.signature(confirmed).parameters)[1:] == ["chart_time", "next_chart_time", "round_tick"]
+    assert "if state.same_timeframe:" in inspect.getsource(confirmed), "another symbol's bar is asked for otherwise"
 
 
 @pytest.mark.parametrize(
