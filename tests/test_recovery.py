@@ -19,7 +19,7 @@ from pynelive.bus.messages import Alert, End, Executed, Message, Plot, Signal
 from pynelive.bus.names import parse_key
 from pynelive.bus.rundir import RunDir
 from pynelive.producers.demo import expected_bars
-from support import Taken
+from support import Taken, publishing, wait_until
 from topologies import CANDLE, PATIENCE_S, Bench, Ended, candles, running
 
 KILLS = int(os.environ.get("PYNELIVE_KILLS", "1"))
@@ -122,6 +122,8 @@ async def test_random_kills(undisturbed: Bench, tmp_path: Path) -> None:
     assert bench.digests() == undisturbed.digests()
     wanted = undisturbed.published("ema-cross", OUT)
     assert _said(bench.published("ema-cross", OUT)) == _said(wanted)
+    async with publishing(RunDir(bench.run_dir), "ema-cross"):  # nobody had waited until its last word was heard
+        await wait_until(lambda: isinstance(heard.messages[OUT][-1], End))
     assert _said(heard.messages[OUT]) == _said(wanted)
     await heard.subscriber.close()
 
