@@ -63,7 +63,7 @@ def bench_of(folder: Path, scripts: dict[str, str]) -> Bench:
 
 def warm_parent(bench: Bench) -> list[psutil.Process]:
     """The process that the runners are forked from."""
-    return [each for each in map(psutil.Process, bench.processes()) if "--warm" in each.cmdline()]
+    return [psutil.Process(pid) for pid in bench.processes() if "--warm" in bench.command_of(pid)]
 
 
 def script(name: str, deed: str = "pass") -> str:

@@ -85,14 +85,15 @@ class Bench:
 
     def processes(self) -> list[int]:
         """All processes of this topology that live."""
-        found = []
-        for pid in psutil.pids():
-            try:
-                if os.fsencode(self.path) in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found.append(pid)
-            except OSError:
-                pass  # it has just ended
-        return found
+        return [pid for pid in psutil.pids() if str(self.path) in " ".join(self.command_of(pid))]
+
+    @staticmethod
+    def command_of(pid: int) -> list[str]:
+        """The command line of a process; nothing of one that has just ended."""
+        try:
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+        except OSError:
+            return []
 
     def ps(self) -> dict[str, dict[str, Any]]:
         """What ``pynelive ps --json`` says of each actor, asked as it asks; nothing if the bus is not up."""
