@@ -1,5 +1,6 @@
 // The chart page: what is shown, chosen, pressed and linked to. Bars come from feed.js, are drawn by engine/chart.js.
 
+import { mountAlerts } from "./alerts.js";
 import { ChartEngine, loadLibrary } from "./engine/chart.js";
 import { Feed } from "./feed.js";
 import { price, timeText, timeframeText, zoneOf } from "./format.js";
@@ -50,8 +51,10 @@ class ChartPage {
     this.legend = new Legend(byId("legends"));
     this.watch = new WatchList(byId("watch"), this.streams, (stream) => this.choose(stream));
     this.search = new Search(/** @type {HTMLDialogElement} */ (byId("search")), this.streams, (stream) => this.choose(stream));
+    mountAlerts(byId("alerts"), this.live, { go: ({ run, time_ms }) => this.goTo(time_ms, run), zone: () => this.engine.zone });
     this.listen();
     this.bindTools();
+    this.bindTabs();
     this.setScale(this.scale);
     this.pointAt(this.at);
   }
@@ -108,12 +111,16 @@ class ChartPage {
     this.live.follow({ streams: [this.stream, ...runs], quotes: true, alerts: true });
   }
 
-  /** Another stream, by a person. @param {string} stream */
-  choose(stream) {
+  /**
+   * Another stream, by a person.
+   * @param {string} stream
+   * @param {number | null} [at]
+   */
+  choose(stream, at = null) {
     if (stream === this.stream) return;
     this.stream = stream;
     this.run = "";
-    this.pointAt(null);
+    this.pointAt(at);
     history.pushState(null, "", this.link());
     this.refresh();
     byId("chart").focus({ preventScroll: true });
@@ -299,8 +306,10 @@ class ChartPage {
     this.engine.spot.set(time);
   }
 
-  /** Show where something happened. @param {number} time */
-  goTo(time) {
+  /** Show where a script has said something. @param {number} time @param {string} run */
+  goTo(time, run) {
+    const stream = this.streams.get(run)?.run?.stream ?? this.stream;
+    if (stream !== this.stream) return this.choose(stream, time);
     this.pointAt(time);
     history.replaceState(null, "", this.link());
     this.feed.toTime(time);
@@ -344,6 +353,18 @@ class ChartPage {
     if (!keep) return;
     remember("zone", choice);
     history.replaceState(null, "", this.link());
+  }
+
+  bindTabs() {
+    const tabs = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[role=tab]"));
+    for (const tab of tabs) {
+      tab.addEventListener("click", () => {
+        for (const each of tabs) {
+          each.setAttribute("aria-selected", String(each === tab));
+          byId(each.getAttribute("aria-controls") ?? "").hidden = each !== tab;
+        }
+      });
+    }
   }
 
   get panelOpen() {

@@ -1,31 +1,42 @@
 // The scripts on the chart: which of the stream's runs are shown, their plots and drawings (studies.js), their trades.
 
+import { TradeMarkers } from "./engine/markers.js";
 import { recall, remember } from "./settings.js";
 import { Studies } from "./studies.js";
+import { getJson } from "./wire.js";
 
 /**
  * @typedef {import("./engine/chart.js").ChartEngine} ChartEngine
  * @typedef {import("./feed.js").Feed} Feed
  * @typedef {import("./menus.js").Choice} Choice
+ * @typedef {import("./wire.js").Live} Live
  */
+
+const MOST_TRADES = 5_000;
+const PAUSE_MS = 150;
 
 export class Scripts {
   /**
    * @param {ChartEngine} engine
    * @param {Feed} feed
-   * @param {import("./wire.js").Live} live
+   * @param {Live} live
    * @param {() => void} changed there are other runs, or they say something else
    */
   constructor(engine, feed, live, changed) {
+    this.engine = engine;
     this.feed = feed;
+    this.live = live;
     this.stream = "";
     /** the run that a link asks for: the others are hidden then */
     this.only = "";
     /** @type {Set<string>} */
     this.known = new Set();
+    /** @type {Map<string, Trades>} of the strategies */
+    this.trades = new Map();
     this.studies = new Studies(engine.ground, live);
     this.studies.onChange(() => {
       this.hideUnwanted();
+      this.showTrades();
       changed();
     });
     engine.on("bars", () => this.move());
@@ -68,6 +79,20 @@ export class Scripts {
     }
   }
 
+  showTrades() {
+    const runs = new Map(this.runs.map((each) => [each.run, each]));
+    for (const [run, trades] of this.trades) {
+      if (runs.has(run)) continue;
+      trades.remove();
+      this.trades.delete(run);
+    }
+    for (const { run, kind, visible } of runs.values()) {
+      if (kind !== "strategy") continue;
+      if (!this.trades.has(run)) this.trades.set(run, new Trades(this.engine, this.live, run));
+      this.trades.get(run)?.markers.setVisible(visible);
+    }
+  }
+
   /** @returns {Choice[]} */
   choices() {
     return this.runs.map(({ run, title, visible, failure }) => ({
@@ -88,5 +113,50 @@ export class Scripts {
     else hidden.add(run);
     remember(`hidden.${this.stream}`, JSON.stringify([...hidden]));
     this.studies.setVisible(run, yes);
+  }
+}
+
+/** A strategy's trades on the candles: asked for again when one was opened or closed. */
+class Trades {
+  /**
+   * @param {ChartEngine} engine
+   * @param {Live} live
+   * @param {string} run
+   */
+  constructor(engine, live, run) {
+    this.run = run;
+    this.markers = new TradeMarkers(engine.ground, run);
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
+    const soon = (/** @type {string} */ of) => of === run && this.soon();
+    this.deaf = [live.on("f", soon), live.on("o", soon), live.on("r", soon), live.on("reset", soon), live.on("hello", () => this.load())];
+    this.load();
+  }
+
+  /** Several things are said of one bar. */
+  soon() {
+    this.timer ??= setTimeout(() => this.load(), PAUSE_MS);
+  }
+
+  async load() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    try {
+      const { run } = this;
+      const [{ trades }, { positions }] = await Promise.all([
+        getJson("/api/trades", { run, limit: MOST_TRADES }),
+        getJson("/api/positions", { run }),
+      ]);
+      this.markers.setTrades(trades);
+      this.markers.setOpen(positions[0]?.open_trades ?? []);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error; // else the run is not there now; it is heard of when it is
+    }
+  }
+
+  remove() {
+    clearTimeout(this.timer);
+    for (const end of this.deaf) end();
+    this.markers.remove();
   }
 }

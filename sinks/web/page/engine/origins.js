@@ -16,7 +16,7 @@ export class OriginStrip {
   constructor(engine) {
     this.engine = engine;
     const renderer = { draw: (/** @type {any} */ target) => target.useMediaCoordinateSpace(this.draw.bind(this)) };
-    this.views = [{ zOrder: () => /** @type {const} */ ("bottom"), renderer: () => renderer }];
+    this.views = [{ zOrder: () => /** @type {const} */ ("top"), renderer: () => renderer }];
   }
 
   paneViews() {
