@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
+from dashboards import dashboard
 from hypothesis import given
 from hypothesis import strategies as st
 from jobs import EXAMPLES, Bars, Result, daily_bars, make_job, with_forming
@@ -31,6 +34,7 @@ from pynelive.bus.messages import (
 from pynelive.bus.picture import Picture
 from pynelive.sinks.web.runs import RunStore
 from pynelive.sinks.web.runs_api import whole_run
+from support import publishing, run_dir
 from topologies import rows
 
 OPENING = Run("script.py", "demo:BTC/USDT@1", "f", "Script", "strategy")
@@ -176,3 +180,68 @@ def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
     for column in (1, 2):
         assert max(point[column] for point in thinned) == max(point[column] for point in points)
     assert min(point[1] for point in thinned) == min(point[1] for point in points)
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "strategy-page.md"
+_NAMED_FREELY = {"statistics", "plots", "texts", "inputs", "fields", "metas"}
+
+
+def examples() -> dict[str, dict[str, Any]]:
+    """What the page says that each path answers."""
+    blocks = re.findall(r"^`GET /api/(\w+).*?^```json\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return {path: msgspec.json.decode(text) for path, text in blocks}
+
+
+def differ(said: Any, answer: Any, where: str, free: bool = False) -> list[str]:
+    """Where an answer is not made as an example is; what is null or empty in one of them may be anything."""
+    if isinstance(said, dict) and isinstance(answer, dict):
+        names = said.keys() - answer.keys() if free else said.keys() ^ answer.keys()
+        wrong = [f"{where}.{name}" for name in names if not free]
+        return wrong + [each for name in said.keys() & answer.keys()
+                        for each in differ(said[name], answer[name], f"{where}.{name}", name in _NAMED_FREELY)]
+    if isinstance(said, list) and isinstance(answer, list):
+        return differ(said[0], answer[0], f"{where}[0]", free) if said and answer else []
+    same = isinstance(answer, type(said)) or (isinstance(said, int | float) and isinstance(answer, int | float))
+    return [] if same or None in (said, answer) else [f"{where} is {answer!r}"]
+
+
+async def heard(http: aiohttp.ClientSession, address: str, n: int) -> None:
+    """Wait until a dashboard has told so many changes of the run."""
+    async with http.ws_connect(f"{address}/ws") as socket:
+        await socket.send_str('["follow", {"streams": ["run:stops"]}]')
+        async for frame in socket:
+            for message in msgspec.json.decode(frame.data):
+                if len(message) > 2 and message[1] == "run:stops" and message[2] >= n:
+                    return
+
+
+async def test_the_api_answers_as_its_page_says_early_and_late(run: RunJobs, tmp_path: Path) -> None:
+    """Who was there from the beginning and who has come in the middle are told the same; an unknown run is refused."""
+    bars = daily_bars(200)
+    (host,) = run(make_job(str(EXAMPLES / "stops.py"), bars, 20))
+    said = [message for message in stream_of(host, bars, 20) if not is_forming(message)]
+    said += [Alert(bars[-1][0], "over"), Log(bars[-1][0], "info", "a word"), Drawing(bars[-1][0], "create", "line", 1)]
+    bus, asked = run_dir(tmp_path), examples()
+    half = len(said) // 2
+    async with publishing(bus) as publisher, aiohttp.ClientSession() as http, dashboard(bus) as early:
+        publisher.publish("run:stops", *said[:half])
+        await heard(http, early, stored(said[:half]).n)
+        async with dashboard(bus) as late:
+            await heard(http, late, 1)
+            publisher.publish("run:stops", *said[half:])
+            for address in (early, late):
+                await heard(http, address, stored(said).n)
+            for path, example in asked.items():
+                answers = []
+                for address in (early, late):
+                    url, query = f"{address}/api/{path}", {"run": "stops", "format": "json"}
+                    async with http.get(url, params=query) as answer:
+                        assert answer.status == 200
+                        answers.append({**msgspec.json.decode(await answer.read()), "boot": ""})
+                assert answers[0] == answers[1], path
+                assert not differ(example, answers[0], path)
+            async with http.get(f"{late}/api/trades", params={"run": "nothing"}) as refused:
+                assert (refused.status, await refused.json()) == (
+                    404, {"error": "there is no run 'nothing': there is run:stops"},
+                )  # fmt: skip
+    assert set(asked) == {"runs", "run", "trades", "signals", "alerts", "positions", "pnl", "plots"}
