@@ -150,8 +150,13 @@ class Link:
         """Whether every stream of this publisher is followed live, or waits for its first bar."""
         return bool(self._pub_endpoint) and not self._join and all(c.settled for c in self.cursors.values())
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing was asked that is not answered yet, and nothing is to be asked."""
+        return bool(self._pub_endpoint) and not (self._join or self._asker.busy or self._repair.busy)
+
     def tick(self) -> None:
-        """Called some twenty times a second: ask again what was not answered, and say when the publisher is away."""
+        """Called some times a second: ask again what was not answered, and say when the publisher is away."""
         if self.refused:
             return
         if self.silent is not self._away:

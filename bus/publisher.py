@@ -88,6 +88,8 @@ class Publisher:
         self._ackers: dict[str, bytes] = {}
         self._beats = 0
         self._timers: list[asyncio.Task[None]] = []
+        self._wrote = asyncio.Event()
+        """Whether the journal holds what is not brought to disk yet."""
         self._failed: asyncio.Future[None]
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -254,6 +256,7 @@ class Publisher:
         said = self.journal.append(out.track, payload, len(messages), bars, time_ms)
         out.pending = []  # not before: what cannot be written must not be skipped
         self._moved.add(out)
+        self._wrote.set()
         if failpoints.ACTIVE:
             failpoints.hit("publisher.between-journal-and-send")
         self._send(out.topic + said)
@@ -393,9 +396,8 @@ class Publisher:
 
     async def _sync(self) -> None:
         """Bring the journal to disk now and then, away from the loop: it bounds what a power loss takes."""
-        synced = None
         while True:
+            await self._wrote.wait()
+            self._wrote.clear()
             await asyncio.sleep(self._spec.sync_ms / 1000)
-            if (written := self.journal.end) != synced:
-                synced = written
-                await self._loop.run_in_executor(self._disk, self.journal.sync())
+            await self._loop.run_in_executor(self._disk, self.journal.sync())

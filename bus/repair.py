@@ -40,6 +40,11 @@ class Repair:
         self._holding: dict[str, Cursor] = {}
         """What waits for the source's history."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a stream is behind."""
+        return bool(self._behind or self._holding)
+
     def judge(self, cursor: Cursor) -> None:
         """Decide whether frames of a stream can be taken as they come, or something is to be asked for first."""
         cursor.live = cursor.settled and not cursor.missing

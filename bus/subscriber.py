@@ -35,8 +35,10 @@ Place = tuple[int, int]
 """An epoch and a seq of it."""
 
 _TICK_S = 0.05
-_REMIND_TICKS = 20
-_REMIND_ALL_TICKS = 200
+_REST_S = 0.25
+"""So long nothing is looked at while nothing is open: a hundred runners are to cost little when they have no bar."""
+_REMIND_S = 1.0
+_REMIND_ALL = 10
 _ACK_S = 0.002
 _STREAMS_AN_ACK = 1024
 """More go in several: a publisher takes no request of more than 256 KiB, and lets go of who sends one."""
@@ -92,6 +94,8 @@ class Subscriber:
         self._durable: dict[str, Place] = {}
         self._news: dict[str, Place] = {}
         self._recent: dict[str, Place] = {}
+        self._acked = 0.0
+        """When it was said last what is durable, by the loop's clock."""
         self._paused = False
         self._looked = 0
         self._actors = run.actors
@@ -160,11 +164,12 @@ class Subscriber:
 
     def ack(self, durable: dict[str, Place]) -> None:
         """Note below which seq, of which epoch, streams are durable; the publishers hear of it within a tick."""
-        if not self._news:
-            asyncio.get_running_loop().call_later(_ACK_S, self._send_news)
+        if not self._news:  # one that comes alone goes at once, while the process is awake
+            asyncio.get_running_loop().call_at(self._acked + _ACK_S, self._send_news)
         self._news.update(durable)
 
     def _send_news(self) -> None:
+        self._acked = asyncio.get_running_loop().time()
         news, self._news = self._news, {}
         self._durable |= news
         self._recent |= news
@@ -204,19 +209,27 @@ class Subscriber:
     # --- publishers -----------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        ticks, host = 0, self._run.host or socket.gethostname()
+        reminded, host = 0, self._run.host or socket.gethostname()
+        due = time.monotonic() + _REMIND_S
         while True:
             self._look()
-            ticks += 1
-            remind = ticks % _REMIND_TICKS == 0
+            if remind := time.monotonic() >= due:
+                due += _REMIND_S
+                reminded += 1
             for link in self.links.values():
                 link.tick()
                 if remind:  # an ack that got lost would hold up a replay
-                    self._send_acks(link, self._recent if ticks % _REMIND_ALL_TICKS else self._durable)
+                    self._send_acks(link, self._recent if reminded % _REMIND_ALL else self._durable)
                     link.report(self._name, host)
             if remind:
                 self._recent.clear()
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(_REST_S if self._at_rest else _TICK_S)
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether every stream that is wanted was found, and no publisher is asked anything."""
+        found = sum(len(link.cursors) for link in self.links.values())
+        return found >= max(len(self._exact), 1) and all(link.at_rest for link in self.links.values())
 
     def _look(self) -> None:
         """Find who is new, back or elsewhere; the folder's time says whether there is anything to read."""
