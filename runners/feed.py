@@ -198,9 +198,20 @@ class RunnerFeed:
                 self._waiting.append((cursor, message, next_seq, False))
         if not messages:  # they were executed under an earlier epoch
             self._waiting.append((cursor, None, cursor.next, False))
-        self._wake.set()
         if len(self._waiting) > _FULL:
             self._subscriber.pause(True)
+        if self._waiting:
+            self._wake.set()
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        """What was said on a live bar does not wait for the end of the loop's turn."""
+        try:
+            self._publisher.flush()
+        except Fault as fault:
+            self._fault = fault
+            self._wake.set()
 
     def _take_older(self, cursor: Cursor, messages: list[Message]) -> None:
         self._waiting.extend((cursor, message, 0, True) for message in messages)

@@ -26,13 +26,16 @@ class Looks:
 
     def styles(self, keep: bool) -> Fields:
         """The colours that differ from those of the last bar that was kept."""
-        news = {name: style for name, style in pynecore.styles().items() if self._styles.get(name, ...) != style}
-        if keep:
+        styles = pynecore.styles()
+        news = {name: style for name, style in styles.items() if self._styles.get(name, ...) != style} if styles else {}
+        if keep and news:
             self._styles |= news
         return news
 
     def drawings(self, time_ms: int, keep: bool) -> tuple[Drawing, ...]:
         """How what is drawn differs from the last bar that was kept."""
+        if not (self._drawn or pynecore.draws()):
+            return ()
         drawn = pynecore.drawings(self._drawn)
         said = []
         for key, now in drawn.items():

@@ -5,16 +5,44 @@ Imported by ``pynecore.py`` alone, which prepares the process for it first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..bus import sockets  # noqa: F401 - behind PyneCore nobody could import zmq
 
 # isort: split
 from pynecore import lib
+from pynecore.core import instance_state, script_runner
+from pynecore.core.drawing_snapshot import DrawingSnapshot
+from pynecore.core.instance_state import RootChildSnapshot, RootVarSnapshot
 from pynecore.core.script_runner import ScriptRunner
 from pynecore.lib import barstate
 from pynecore.types import script_type
 from pynecore.types.ohlcv import OHLCV
+
+
+def _spared(kind: Any) -> Any:
+    """A snapshot of what a run of the body changes, not taken where no other run of it can follow.
+
+    A bar that is confirmed is not run again, but for the last one of history, which the live feed may go on with.
+    """
+
+    class Spared(kind):  # type: ignore[misc]
+        __slots__ = ("_taken",)
+
+        def save(self) -> None:
+            self._taken = not barstate.isconfirmed or barstate.islastconfirmedhistory
+            if self._taken:
+                super().save()
+
+        def restore(self) -> None:
+            if self._taken:
+                super().restore()
+
+    return Spared
+
+
+_VARS, _CHILDREN, _DRAWINGS = _spared(RootVarSnapshot), _spared(RootChildSnapshot), _spared(DrawingSnapshot)
 
 
 class LiveRunner(ScriptRunner):  # type: ignore[misc]
@@ -32,6 +60,12 @@ class LiveRunner(ScriptRunner):  # type: ignore[misc]
         """The update up to which orders were filled."""
         self._traded: list[Any] = []
         """The trades that were closed on the forming bar."""
+
+    def _run_iter(self, *given: Any, **named: Any) -> Iterator[Any]:
+        if not (self.script.calc_on_order_fills or self.script.calc_on_every_history_tick):  # which run a bar again
+            instance_state.RootVarSnapshot, instance_state.RootChildSnapshot = _VARS, _CHILDREN
+            script_runner.DrawingSnapshot = _DRAWINGS
+        return super()._run_iter(*given, **named)  # type: ignore[no-any-return]
 
     def trade_on(self, candle: OHLCV) -> None:
         """Before a forming update is executed: fill what its prices fill, from the last update's price on."""

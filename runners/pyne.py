@@ -72,6 +72,6 @@ class PyneRunner(Runner):
 
 def messages(said: Outputs) -> list[Message]:
     """What is said on an update, in this order: how it looks, what it shows, what it tells, what it trades."""
-    alone = (said.meta, said.plot), (said.signal, said.account)
-    first, last = ([message for message in messages if message is not None] for messages in alone)
+    first = [message for message in (said.meta, said.plot) if message is not None]
+    last = [message for message in (said.signal, said.account) if message is not None]
     return [*first, *said.drawings, *said.alerts, *said.logs, *said.fills, *last]

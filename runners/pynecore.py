@@ -65,6 +65,7 @@ _DRAWN: dict[str, Any] = {
     "line": viz._line_mod, "label": viz._label_mod, "box": viz._box_mod, "table": viz._table_mod,
     "polyline": viz._polyline_mod, "linefill": viz._linefill_mod,
 }  # fmt: skip
+_REGISTRIES = [module._registry for module in _DRAWN.values()]
 _DEEP = ("table", "linefill")
 """Their descriptions hold more than their own values."""
 
@@ -205,7 +206,13 @@ def changed_metas(revision: int) -> tuple[int, list[dict[str, Any]]]:
 
 def styles() -> dict[str, Any]:
     """The dynamic colours of the bar that has just run, by plot."""
-    return {name: viz._encode_color_channel(style) for name, style in lib._viz_dyn.items()}
+    dynamic = lib._viz_dyn
+    return {name: viz._encode_color_channel(style) for name, style in dynamic.items()} if dynamic else {}
+
+
+def draws() -> bool:
+    """Whether anything stands on the chart."""
+    return any(_REGISTRIES)
 
 
 def drawings(known: Drawn) -> Drawn:

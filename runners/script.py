@@ -10,7 +10,6 @@ PyneCore keeps a script's state in its modules, hence one script a process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +95,7 @@ class Script:
         self._looks = Looks()
         self._book = Book()
         self._account: Account | None = None
+        self._is_strategy = self.kind == "strategy"
         self._counted = -1
         self._measured = 0
         pynecore.listen(self)
@@ -195,8 +195,10 @@ class Script:
         if not self.path.is_file():
             raise Hopeless(f"there is no script {self.path}: correct the runner's 'script'")
         syminfo = to_syminfo(self.instrument)
-        with self._faults("cannot be loaded"):
+        try:
             runner = pynecore.load(self.path, syminfo, inputs, warmup, output, runner_of(lambda: self.contexts))
+        except (Exception, SystemExit) as error:
+            raise self._fault(error, "cannot be loaded") from error
         if reason := pynecore.unfit(runner):
             raise Hopeless(f"the script {self.path} {reason}")
         if wrong := pynecore.wrong_inputs(runner, inputs):
@@ -210,8 +212,12 @@ class Script:
         if self._loop.dead:
             raise Hopeless(f"the script {self.path} is closed")
         self._said = Outputs()
-        with self._faults("failed", executed_ms):
+        try:
             self._loop.switch(item)
+        except Hopeless:
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._fault(error, "failed", executed_ms) from error
         self._said.alerts[:0] = self._alerts.take()
         return self._said
 
@@ -241,7 +247,7 @@ class Script:
         if live or pynecore.is_last_of_history():  # what history has drawn and taken away nobody has seen
             said.drawings = self._looks.drawings(time_ms, keep=True)
         said.alerts += self._alerts.take_conditions(candle, plots)
-        if self.kind == "strategy":
+        if self._is_strategy:
             said.fills = book.to_fills(trades, time_ms)
             if live:
                 self._settle(candle)
@@ -276,20 +282,12 @@ class Script:
         self._counted, self._measured = trades, bars if ratios else self._measured
         return pynecore.statistics(self._runner, ratios)
 
-    @contextmanager
-    def _faults(self, what: str, bar_ms: int | None = None) -> Iterator[None]:
+    def _fault(self, error: BaseException, what: str, bar_ms: int | None = None) -> Fault:
         """Whatever the script raises, ``sys.exit`` included, as one sentence with its line and its bar."""
-        try:
-            yield
-        except Hopeless:
-            raise
-        except (Exception, SystemExit) as error:
-            if isinstance(error, OSError) and self._output and not line_of(error, self.path):  # not the script's doing
-                raise Fault(
-                    f"{self._output} cannot be written ({error.strerror or error}): mend that and start again"
-                ) from error
-            place = line_of(error, self.path) + ("" if bar_ms is None else f" on the bar of {clock(bar_ms)}")
-            raise Hopeless(f"the script {self.path} {what}{place}: {text_of(error)}") from error
+        if isinstance(error, OSError) and self._output and not line_of(error, self.path):  # not the script's doing
+            return Fault(f"{self._output} cannot be written ({error.strerror or error}): mend that and start again")
+        place = line_of(error, self.path) + ("" if bar_ms is None else f" on the bar of {clock(bar_ms)}")
+        return Hopeless(f"the script {self.path} {what}{place}: {text_of(error)}")
 
 
 def _claim(path: Path) -> None:

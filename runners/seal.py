@@ -8,9 +8,10 @@ from typing import get_args
 from ..bus.messages import End, Executed, Message, Said, Seal
 from ..bus.wire import decode, encode
 
-_SAID = get_args(Said)
+_SAID = frozenset(get_args(Said))
 EVERY_BARS = 100
 """Closed bars from one seal to the next."""
+_MOST_FRESH = 1_000
 
 
 def canonical(message: Message) -> bytes:
@@ -19,10 +20,11 @@ def canonical(message: Message) -> bytes:
 
 
 class Fingerprint:
-    """Of all messages that were added so far."""
+    """Of all messages that were added so far; many are digested at once, so that no bar has to wait for that."""
 
     def __init__(self) -> None:
         self._digest = sha256()
+        self._fresh: list[Message] = []
         self._bars = self._time_ms = self._messages = 0
 
     def add(self, message: Message) -> None:
@@ -31,9 +33,10 @@ class Fingerprint:
             if message.bar.closed:
                 self._bars += 1
                 self._time_ms = message.bar.time_ms
-        elif isinstance(message, _SAID):
-            self._digest.update(canonical(message))
-            self._messages += 1
+        elif type(message) in _SAID:
+            self._fresh.append(message)
+            if len(self._fresh) >= _MOST_FRESH:
+                self._digest_fresh()
 
     def sealed(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Add all that is said at once, and put the seal behind it that may be due; the end's stands before it."""
@@ -46,4 +49,10 @@ class Fingerprint:
 
     def now(self) -> Seal:
         """The seal of all that was added."""
+        self._digest_fresh()
         return Seal(self._time_ms, self._messages, self._digest.hexdigest())
+
+    def _digest_fresh(self) -> None:
+        self._digest.update(b"".join(map(canonical, self._fresh)))
+        self._messages += len(self._fresh)
+        self._fresh.clear()

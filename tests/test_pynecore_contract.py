@@ -100,6 +100,24 @@ def test_live_loop_has_the_steps_that_are_replaced() -> None:
     assert history.rindex("_process_deferred_margin_call") < history.rindex("process_orders_at_close()")
 
 
+def test_what_is_run_once_needs_no_snapshot() -> None:
+    """Snapshots are made anew for each run, by names that are looked up then; a bar that has closed is never run again,
+    but for the last one of history."""
+    for name in ("instance_state.RootVarSnapshot(root_keys)", "instance_state.RootChildSnapshot(root_keys)"):
+        assert SOURCE.count(name) == 2, "a snapshot is taken at each close"
+    assert "drawing_snapshot = DrawingSnapshot()" in SOURCE, "what is drawn is copied at each close"
+    live = SOURCE[SOURCE.index("for bar_update in live_stream:") :]
+    dropped = live.index("and candle.timestamp <= last_confirmed_timestamp):\n                        broker_warning(")
+    confirmed = live.index("barstate.isconfirmed = bar_update.is_closed")
+    assert dropped < confirmed < live.index("drawing_snapshot.save()"), "a closed bar may be run again"
+    assert live.count("_coof_loop()") == 1, "a fill runs a bar again"
+    assert "if broker_mode or not coof_active:" in SOURCE, "a fill runs a bar again"
+    again = SOURCE[: SOURCE.index("drawing_snapshot.save()\n                    if child_snapshot")]
+    assert again.rindex("if is_live and next_item is LIVE_TRANSITION:") > again.rindex("_coof_loop()"), (
+        "the last bar of history cannot be gone on with"
+    )
+
+
 def test_position_orders_and_trades() -> None:
     """A strategy's position, its orders and its trades have the fields of Signal, Account, Order and Fill."""
     position = {"size", "avg_price", "openprofit", "new_closed_trades", "open_trades", "closed_trades_count",
