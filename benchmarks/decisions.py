@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import random
+import shutil
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from figures import Row, compare, part, rounds
-from harness import ROOT, bar, call, folder, precise_sleep, quantiles, together, until
+from harness import ROOT, actor, bar, call, folder, precise_sleep, quantiles, together, until
 from msgspec.structs import replace
 from pynecore.core.live_runner import live_ohlcv_generator
 from pynecore.core.ohlcv import OHLCVWriter
@@ -22,14 +24,13 @@ from pynecore.core.plugin.live_provider import LiveProviderConfig, LiveProviderP
 from pynecore.core.script_runner import ScriptRunner
 from pynecore.core.syminfo import SymInfo
 from pynecore.types.ohlcv import OHLCV
-from pynelive.bus.actor import ROLES, Role
 from pynelive.bus.cursor import Cursor
-from pynelive.bus.messages import Bar, End, Executed, Instrument, Message, Signal
+from pynelive.bus.messages import End, Executed, Instrument, Message, Signal
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
 from pynelive.bus.subscriber import Subscriber, from_earliest
 from pynelive.bus.syminfo import to_syminfo, write_toml
-from pynelive.bus.topology import Topology, load
+from pynelive.bus.topology import load
 
 TITLE = "Decisions"
 ABOUT = """
@@ -41,8 +42,9 @@ decision is there. The first tenth of each round is left out. All scripts of a s
 | ours | when another process has it, by asyncio: the bar was journaled, sent, executed; what the script said was journaled and sent |
 | PyneCore | when `run_iter` of the same process yields: its live path (`live_ohlcv_generator`, a provider that has no network), a process a script; nobody else is told, nothing is kept |
 
-*History* is the time of 100,000 closed bars from the start of the command to its end: a producer at full speed and a
-runner that writes PyneCore's files and publishes what the script says, beside `pyne run` on the same bars in a file.
+*History* is the time of 100,000 closed bars of a file from the start of the command to its end: a producer that plays
+them at full speed and a runner that executes them as its warm-up, journals and publishes what the script says and
+writes PyneCore's files, beside `pyne run` on that file. Both must have written the same plots and trades.
 """  # noqa: E501 - a table
 SCRIPT = ROOT.parent / "examples" / "ema_cross.py"
 STREAM = "demo:BTC/USDT@1"
@@ -51,16 +53,47 @@ SCRIPTS = {1: 50, 10: 50, 50: 10}
 """How many scripts there are, and the bars a second that they get."""
 SECONDS = 8.0
 PAST = 100_000
-_HEAD = '[bus]\nname = "bench"\nrun_dir = "run"\n'
-_PRODUCER = '[[producer]]\nname = "producer"\nprovider = "demo"\nstreams = ["BTC/USDT@1"]\noptions = {{ {} }}\n'
-_RUNNER = '[[runner]]\nname = "r{}"\nscript = "{}"\nstream = "demo:BTC/USDT@1"\nhistory = 0\noutput = "{}"\n'
-_SINK = '[[sink]]\nname = "receiver"\ntype = "jsonl"\nstreams = ["run:*"]\noptions = { path = "said.jsonl" }\n'
+_LIVE = """
+[bus]
+name = "bench"
+run_dir = "run"
+
+[[producer]]
+name = "producer"
+provider = "demo"
+streams = ["BTC/USDT@1"]
+
+[[sink]]
+name = "receiver"
+type = "jsonl"
+streams = ["run:*"]
+options = { path = "said.jsonl" }
+"""
+_RUNNER = '[[runner]]\nname = "r{}"\nscript = "{}"\nstream = "demo:BTC/USDT@1"\nhistory = 0\noutput = ""\n'
+_PAST = """
+[bus]
+name = "bench"
+run_dir = "run"
+
+[[producer]]
+name = "producer"
+provider = "replay"
+streams = ["BTC/USDT@1"]
+options = {{ speed = 0, files = {{ "BTC/USDT@1" = "{file}" }} }}
+
+[[runner]]
+name = "runner"
+script = "{script}"
+stream = "replay:BTC/USDT@1"
+history = {past}
+trade_history = true
+output = "output"
+"""
 
 
-def topology(at: Path, scripts: int, options: str, output: str, sink: str = "") -> Path:
+def topology(at: Path, scripts: int) -> Path:
     """The file of so many runners on one stream."""
-    runners = "".join(_RUNNER.format(number, SCRIPT, output) for number in range(scripts))
-    (at / "topology.toml").write_text(_HEAD + _PRODUCER.format(options) + runners + sink)
+    (at / "topology.toml").write_text(_LIVE + "".join(_RUNNER.format(number, SCRIPT) for number in range(scripts)))
     return at / "topology.toml"
 
 
@@ -95,18 +128,8 @@ def pace(place: str, count: int, rate: int) -> int:
 
 def act(place: str, name: str) -> int:
     """A runner, as the supervisor starts it."""
-    os.environ["PYNE_SAVE_SCRIPT_TOML"] = "0"
-    bus = load(Path(place))
-    role = _role(bus, name)
-    role.prepare()
-    asyncio.run(role.run(asyncio.Event()))
+    asyncio.run(actor(Path(place), name).run(asyncio.Event()))
     return 0
-
-
-def _role(bus: Topology, name: str) -> Role:
-    spec = bus.actor(name)
-    module, _, attribute = ROLES[bus.role(spec)].partition(":")
-    return cast(Role, getattr(__import__(module, fromlist=[attribute]), attribute)(bus, spec))
 
 
 def receive(place: str, scripts: int) -> list[float]:
@@ -144,7 +167,7 @@ def ours(scripts: int) -> list[float]:
     """p50 and p99, in µs."""
     rate = SCRIPTS[scripts]
     with folder() as at:
-        path = topology(at, scripts, "", "", _SINK)
+        path = topology(at, scripts)
         acting = [call(act, path, f"r{number}") for number in range(scripts)]
         pacing = call(pace, path, int(SECONDS * rate), rate)
         found: list[float] = together(call(receive, path, scripts), pacing, *acting)[0]
@@ -243,30 +266,47 @@ def timed(*command: str, cwd: Path) -> float:
     return time.monotonic() - begun
 
 
-def past_on_the_bus() -> float:
-    """Seconds of PAST bars through a producer and a runner."""
-    with folder() as at:
-        path = topology(at, 1, f"speed = 0, bars = {PAST}, forming = 0", "output")
-        return timed(sys.executable, "-m", "pynelive", "up", str(path), cwd=at)
+def recording(at: Path) -> Path:
+    """PAST bars of a random walk, in a file as PyneCore has it."""
+    file, steps, close = at / "bars.ohlcv", random.Random(1), 1000.0
+    with OHLCVWriter(file, "1", minmove=1, pricescale=100) as writer, writer.batched():
+        for number in range(1, PAST + 1):
+            before, close = close, close + steps.randint(-8, 8) / 8
+            writer.write(OHLCV(number * 60_000, before, max(before, close), min(before, close), close, 1.0))
+    write_toml(file.with_suffix(".toml"), INSTRUMENT, ())
+    return file
 
 
-def past_in_a_file() -> float:
-    """Seconds of ``pyne run`` on as many bars."""
+def past_on_the_bus(file: Path) -> float:
+    """Seconds of a recording through a producer and a runner."""
     with folder() as at:
-        for name in ("scripts", "data", "output", "config"):
+        path = at / "topology.toml"
+        path.write_text(_PAST.format(file=file, script=SCRIPT, past=PAST))
+        took = timed(sys.executable, "-m", "pynelive", "up", str(path), cwd=at)
+        _agree(file, at / "output" / "runner" / "plot.csv", at / "output" / "runner" / "trades.csv")
+        return took
+
+
+def past_in_a_file(file: Path) -> float:
+    """Seconds of ``pyne run`` on it."""
+    with folder() as at:
+        for name in ("scripts", "output", "config"):
             (at / name).mkdir()
+        shutil.copytree(file.parent, at / "data")
         (at / "scripts" / SCRIPT.name).write_text(SCRIPT.read_text())
-        file = at / "data" / "bars.ohlcv"
-        with OHLCVWriter(file, "1", minmove=1, pricescale=100) as writer, writer.batched():
-            for number in range(PAST):
-                writer.write(_candle(bar(number)))
-        write_toml(file.with_suffix(".toml"), INSTRUMENT, ())
         pyne = str(Path(sys.executable).with_name("pyne"))
-        return timed(pyne, "-w", str(at), "run", SCRIPT.name, "bars.ohlcv", cwd=at)
+        took = timed(pyne, "-w", str(at), "run", SCRIPT.name, file.name, cwd=at)
+        _agree(file, at / "output" / f"{SCRIPT.stem}.csv", at / "output" / f"{SCRIPT.stem}_trade.csv")
+        return took
 
 
-def _candle(made: Bar) -> OHLCV:
-    return OHLCV(made.time_ms, made.open, made.high, made.low, made.close, made.volume)
+def _agree(file: Path, *written: Path) -> None:
+    """:raises SystemExit: these are not what was written on this recording before"""
+    said = b"".join(path.read_bytes() for path in written)
+    known = file.with_suffix(".said")
+    if known.exists() and known.read_bytes() != said:
+        raise SystemExit(f"{written} are not what the other side has written")
+    known.write_bytes(said)
 
 
 def measure(count: int) -> list[Row]:
@@ -281,6 +321,8 @@ def measure(count: int) -> list[Row]:
             what = f"{name}, {scripts} script{'s' * (scripts > 1)}, {rate} bars/s ÷ PyneCore's live path in one process"
             figures, sides = part(found, at), (f"ours {scripts}", f"PyneCore {scripts}")
             rows.append(compare(f"P5-{name}-{scripts}", what, figures, *sides, "µs", goal, at_most=True))
-    past = rounds(count, {"ours": past_on_the_bus, "pyne run": past_in_a_file})
+    with folder() as at:
+        file = recording(at)
+        past = rounds(count, {"ours": partial(past_on_the_bus, file), "pyne run": partial(past_in_a_file, file)})
     what = f"{PAST:,} bars of history, start and end included ÷ `pyne run`"
     return [*rows, compare("P5-history", what, past, "ours", "pyne run", "s", None, at_most=True)]

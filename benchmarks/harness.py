@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,9 @@ from typing import Any, TextIO
 
 import psutil
 import zmq
+from pynelive.bus.actor import ROLES, Role
 from pynelive.bus.messages import Bar, Message
+from pynelive.bus.topology import load
 
 ROOT = Path(__file__).parent
 PATIENCE_S = 180.0
@@ -66,6 +69,17 @@ def together(*commands: Sequence[str]) -> list[Any]:
 def _last_line(file: TextIO) -> str:
     file.seek(0)
     return file.read().splitlines()[-1]
+
+
+def actor(path: Path, name: str) -> Role:
+    """The loop of an actor of a topology, in this process as the supervisor would start it."""
+    os.environ["PYNE_SAVE_SCRIPT_TOML"] = "0"
+    topology = load(path)
+    spec = topology.actor(name)
+    module, _, attribute = ROLES[topology.role(spec)].partition(":")
+    role: Role = getattr(import_module(module), attribute)(topology, spec)
+    role.prepare()
+    return role
 
 
 @contextmanager

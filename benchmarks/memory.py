@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from importlib import import_module
 from pathlib import Path
 from statistics import median
 
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from figures import Row
-from harness import ROOT, call, folder, own_mb, together
-from pynelive.bus.actor import ROLES, Role
-from pynelive.bus.topology import load
+from harness import ROOT, actor, call, folder, own_mb, together
 
 TITLE = "Memory"
 ABOUT = """
@@ -50,12 +46,7 @@ history = 0
 
 def play(place: str, name: str) -> float:
     """The loop of an actor until its streams have ended; MB of its own memory at its highest."""
-    os.environ["PYNE_SAVE_SCRIPT_TOML"] = "0"  # as the supervisor does
-    topology = load(Path(place) / "topology.toml")
-    spec = topology.actor(name)
-    module, _, attribute = ROLES[topology.role(spec)].partition(":")
-    role: Role = getattr(import_module(module), attribute)(topology, spec)
-    role.prepare()
+    role = actor(Path(place) / "topology.toml", name)
 
     async def main() -> float:
         playing, most = asyncio.create_task(role.run(asyncio.Event())), 0.0
