@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -98,7 +99,9 @@ class Consumers:
                 lags[consumer] += stream.head - seq
         return lags
 
-    async def moved(self) -> None:
-        """Return when something was acknowledged or forgotten since the last call."""
-        await self._moved.wait()
+    async def moved(self, patience_s: float | None = None) -> None:
+        """Return when something was acknowledged or forgotten since the last call, or after so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._moved.wait()
         self._moved.clear()

@@ -38,6 +38,8 @@ HEARTBEAT_S = 0.2
 FRAME_MESSAGES = 64
 _FULL_HEARTBEAT = 10
 _WINDOW = 16_384
+_STUCK_S = 1.0
+"""So long nobody who is waited for has moved: maybe for want of what is not said yet."""
 _MOST_MESSAGES = 2**16 - 1
 _LARGEST_PAYLOAD = 32 << 20
 """In bytes: behind 16 MiB of other records it is still a reply that a subscriber takes."""
@@ -87,6 +89,8 @@ class Publisher:
         """The heads that the next heartbeat says."""
         self._ackers: dict[str, bytes] = {}
         self._beats = 0
+        self._stuck = False
+        """Whether the declared consumers seem to wait for what is not said yet."""
         self._timers: list[asyncio.Task[None]] = []
         self._wrote = asyncio.Event()
         """Whether the journal holds what is not brought to disk yet."""
@@ -298,13 +302,24 @@ class Publisher:
         return self.consumers.lags()
 
     async def room(self) -> None:
-        """Wait until the declared consumers are near enough for more; sources without a clock ask before each step."""
-        window = max(min(_WINDOW, int(self._spec.max_mb * 1024)), FRAME_MESSAGES)
+        """Wait until the declared consumers are near enough for more; sources without a clock ask before each step.
+
+        Where none of them moves, they may wait for what is not said yet: then the journal's size is the limit.
+        """
+        most = max(int(self._spec.max_mb * 1024), FRAME_MESSAGES)
+        window = min(_WINDOW, most)
         if len(self._waiting) * FRAME_MESSAGES > window:
             self.flush()  # what waits is not counted
-        while self.outstanding() > window:
+        if (outstanding := self.outstanding()) <= window:
+            self._stuck = False
+        since = self._loop.time()
+        while outstanding > (most if self._stuck else window):
             self.flush()
-            await self.consumers.moved()
+            await self.consumers.moved(_STUCK_S)
+            before, outstanding = outstanding, self.outstanding()
+            if outstanding < before:
+                since = self._loop.time()
+            self._stuck |= self._loop.time() - since >= _STUCK_S
 
     async def drained(self) -> None:
         """Wait until every declared consumer has everything."""

@@ -220,6 +220,8 @@ class RunnerFeed:
     async def _work(self, stopped: asyncio.Task[bool]) -> None:
         """Execute what waits, in slices."""
         loop = asyncio.get_running_loop()
+        for seat in self._all:
+            seat.take_early()
         while self._waiting and not (self._ended or stopped.done()) and self._may(*self._waiting[0][:2]):
             until = loop.time() + _SLICE_S
             while self._waiting and loop.time() < until and self._may(*self._waiting[0][:2]):

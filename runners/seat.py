@@ -309,9 +309,17 @@ class Seat:
 
     def _take_contexts(self, player: Player, bar: Bar) -> None:
         """Let the script know what has closed in its other streams; the journal keeps that before the bar itself."""
-        if self._security is None:
-            return
-        for told in self._security.take(bar):
+        if self._security:
+            self._hand_over(player, self._security.take(bar))
+
+    def take_early(self) -> None:
+        """The same of what can be known before the bar is here, where much of it waits."""
+        if self._security and self._player and not self.ended:
+            self._hand_over(self._player, self._security.take_early(self.last_ms))
+
+    def _hand_over(self, player: Player, closed: list[Told]) -> None:
+        assert self._security
+        for told in closed:
             if self.spec.remember:
                 self._publish(self._updates, told)
             player.tell(told)

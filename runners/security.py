@@ -34,6 +34,8 @@ _SETTLE_MS = 5_000
 _AWAY_S = 30.0
 _MOST = 50_000
 _PLAYED = ("demo", "replay")
+_MANY = 32
+"""So many bars that wait are handed over before the chart's: a publisher that is waited for goes no further than some."""
 
 
 class Security:
@@ -55,6 +57,8 @@ class Security:
         self._known: dict[str, int] = {}
         self._streams: dict[str, _Stream] = {}
         self._blocked: asyncio.TimerHandle | None = None
+        self._due_ms = 0
+        """When the chart's bar closes that had to wait last."""
 
     # --- before the first bar -------------------------------------------------------------------------------
 
@@ -165,6 +169,7 @@ class Security:
         close_ms = self._closes.at(bar.time_ms)
         if all(self._has_passed(name, stream, close_ms) for name, stream in self._streams.items()):
             return True
+        self._due_ms = close_ms
         if self._blocked is None:
             self._blocked = asyncio.get_running_loop().call_later(_LOOK_S, self._look_again)
         return False
@@ -182,6 +187,27 @@ class Security:
                 taken += [Told(name, each, *place) for each, place in over]
         return taken
 
+    def take_early(self, last_ms: int) -> list[Told]:
+        """What will have closed inside the chart's next bar, of finer streams, where much of that waits: their publisher
+        may be the chart's too, and wait until it is acknowledged.
+
+        :param last_ms: the chart's last bar that was executed
+        """
+        finer = {name: each for name, each in self._streams.items() if each.closes.length_ms < self._closes.length_ms}
+        if sum(each.waiting for each in finer.values()) < _MANY:
+            return []
+        return [Told(name, bar, *place) for name, stream in finer.items()
+                for bar, place in stream.until(self._next_close(name, stream, last_ms) - 1)]  # fmt: skip
+
+    def _next_close(self, name: str, stream: _Stream, last_ms: int) -> int:
+        """When the chart's next bar closes at the earliest, as far as is known."""
+        if last_ms:
+            return max(self._closes.after(last_ms), self._due_ms)
+        played = stream.origin in _PLAYED and self._has_chart(self._link(name))
+        if not self._due_ms and played and self._chart.settled and not self._chart.missing:
+            return stream.closes.at(stream.last_ms)  # by the order in which their publisher plays both
+        return self._due_ms
+
     def ack(self) -> None:
         """What was taken is in the script's journal."""
         if self._subscriber and (taken := {name: each.taken for name, each in self._streams.items() if each.taken[0]}):
@@ -189,13 +215,12 @@ class Security:
 
     def _has_passed(self, name: str, stream: _Stream, close_ms: int) -> bool:
         """Whether a stream has nothing more to say that closes until then."""
-        assert self._subscriber
         cursor = stream.cursor
         if cursor is None:
             return False
         if stream.next_close_ms > close_ms or (cursor.ended and cursor.settled):
             return True
-        link = next(link for link in self._subscriber.links.values() if name in link.cursors)
+        link = self._link(name)
         if cursor.silent:
             return time.monotonic() - link.heard > _AWAY_S
         if not cursor.settled:
@@ -205,6 +230,10 @@ class Security:
         else:
             past = time.time() * 1000 >= close_ms + _SETTLE_MS or cursor.state in ("closed", "stale", "down")
         return past and link.heard > stream.past_since(close_ms)
+
+    def _link(self, name: str) -> Link:
+        assert self._subscriber
+        return next(link for link in self._subscriber.links.values() if name in link.cursors)
 
     def _has_chart(self, link: Link) -> bool:
         """Whether this publisher plays the chart too, by one clock."""
@@ -242,6 +271,11 @@ class _Stream:
             bar = None
         if bar is None or bar.closed:
             self._waiting.append((bar, place))
+
+    @property
+    def waiting(self) -> int:
+        """How much was not handed over yet."""
+        return len(self._waiting)
 
     def past_since(self, close_ms: int) -> float:
         """Since when this is asked for that time (monotonic)."""

@@ -290,6 +290,19 @@ async def test_more_than_a_frame_holds_is_a_sentence(tmp_path: Path, count: int,
         await taken.subscriber.close()
 
 
+async def test_a_source_without_a_clock_goes_on_where_nobody_moves(tmp_path: Path) -> None:
+    """Its consumers may wait for what it has not said yet: then it says as much as its journal holds."""
+    spec = JournalSpec(max_mb=18)
+    async with publishing(run_dir(tmp_path), consumers={"recorder": [STREAM]}, journal=spec) as publisher:
+        publisher.publish(STREAM, *map(make_bar, range(17_000)))
+        await asyncio.wait_for(publisher.room(), 60)
+        publisher.publish(STREAM, *map(make_bar, range(17_000, 20_000)))
+        room = asyncio.ensure_future(publisher.room())
+        assert await asyncio.wait([room], timeout=1.5) == (set(), {room})
+        publisher.consumers.forget("recorder")
+        await asyncio.wait_for(room, 60)
+
+
 async def test_declared_consumers_hold_back_a_source_without_a_clock(tmp_path: Path) -> None:
     """`room` waits for what a declared consumer has acknowledged, `drained` for all of it, and for no one else."""
     run = run_dir(tmp_path)

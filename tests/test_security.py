@@ -97,6 +97,7 @@ def _rows(mode: str, folder: Path) -> list[Any]:
     return rows
 
 
+DAY_MS = 86_400_000
 BARS = 240
 TOPOLOGY = f"""
 [[producer]]
@@ -187,3 +188,37 @@ def test_a_missing_stream_is_named_with_the_line_that_brings_it(tmp_path: Path) 
     sentence = ('contexts.py, line 12: nobody publishes demo:ETH/USDT@240: add "ETH/USDT@240" to streams of '
                 "[[producer]] coarse")
     assert bench.log("contexts").count(sentence) == 1
+
+
+HOUR = 720
+"""Bars of five seconds: more than a producer with this journal says ahead of those that are waited for."""
+PLAYED = """
+[[producer]]
+name = "played"
+provider = "replay"
+streams = ["X@60", "X@5S"]
+options = { speed = 0, files = { "X@60" = "hours.csv", "X@5S" = "bars.csv" } }
+journal = { max_mb = 0.25 }
+
+[[runner]]
+name = "contexts"
+script = "contexts.py"
+stream = "replay:X@60"
+data = ["replay:X@5S"]
+history = 0
+"""
+
+
+def test_a_bar_of_many_others_is_not_waited_for_in_vain(tmp_path: Path) -> None:
+    """They are of one producer, which goes on only when it is known that those others are kept."""
+    bench = Bench(tmp_path, PLAYED)
+    (tmp_path / "contexts.py").write_text(
+        HEAD.replace("TIMEFRAME", "5S") + '    plot(array.sum(request.security_lower_tf("X", tf, volume)), "sum")\n'
+    )
+    for name, length_ms, count in (("hours", 3_600_000, 2), ("bars", 5_000, 2 * HOUR)):
+        rows = [f"{DAY_MS * 20_000 + number * length_ms},1,1,1,1,{number % 7}" for number in range(count)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["time,open,high,low,close,volume", *rows]))
+    ended = bench.up()
+    assert ended.code == 0, ended.output + bench.log("contexts")
+    sums = [said.values["sum"] for said in bench.published("contexts", "run:contexts") if isinstance(said, Plot)]
+    assert sums == [sum(number % 7 for number in range(first, first + HOUR)) for first in (0, HOUR)]
