@@ -18,10 +18,12 @@ const ROOMY = 7; // so many boxes on top of each other; where there are more, al
 const SMALL = 22;
 const TALL = 12; // so many of these, and a layer takes another column
 const GAP = 8;
+const NARROW = 4; // below a line that only passes
 const HALF = (SMALL + GAP) / 2;
 const LAYER_GAP = 56;
 const COLUMN_GAP = 12;
 const LANE_PAD = 14;
+const SMALLEST = 0.75;
 const LANE_TITLE = 18;
 const ALONE = 3; // so many streams with the same readers are still drawn one by one
 
@@ -198,9 +200,15 @@ function split(own) {
   return columns;
 }
 
+/**
+ * From a box to the one below.
+ * @param {Box} each
+ */
+const step = (each) => each.height + (each.kind === "pass" ? NARROW : GAP);
+
 /** @param {Box[]} column */
 function tall(column) {
-  return column.reduce((sum, each) => sum + each.height + GAP, column[0].column > 0 ? HALF - GAP : -GAP);
+  return column.reduce((sum, each) => sum + step(each), column[0].column > 0 ? HALF - GAP : -GAP);
 }
 
 /**
@@ -210,7 +218,7 @@ function tall(column) {
 function place(column, top) {
   for (const each of column) {
     each.y = top;
-    top += each.height + GAP;
+    top += step(each);
   }
 }
 
@@ -236,12 +244,12 @@ function settle(column, wish, top, height) {
   let free = top;
   for (const each of column) {
     each.y = Math.max(free, (wish.get(each) ?? 0) - each.height / 2);
-    free = each.y + each.height + GAP;
+    free = each.y + step(each);
   }
-  let end = top + height;
+  let end = top + height + GAP;
   for (const each of column.toReversed()) {
-    each.y = Math.min(each.y, end - each.height);
-    end = each.y - GAP;
+    each.y = Math.min(each.y, end - step(each));
+    end = each.y;
   }
 }
 
@@ -313,12 +321,12 @@ export class Graph {
     this.drawn.clear();
     this.curves.clear();
     const root = svg("svg", {
-      viewBox: `0 0 ${plan.width} ${plan.height}`, width: plan.width, height: plan.height, role: "group",
+      viewBox: `0 0 ${plan.width} ${plan.height}`, role: "group",
       "aria-label": `The topology of ${outline.bus}`,
     });
     for (const lane of plan.lanes.filter(({ name }) => name !== "")) root.append(...drawnLane(lane, plan.width));
     for (const line of plan.lines) {
-      const curve = svg("path", { class: "wire", d: curved(line) }, svg("title", {}, line.streams.join("\n")));
+      const curve = drawnLine(line);
       this.curves.set(line, curve);
       root.append(curve);
     }
@@ -328,6 +336,8 @@ export class Graph {
       this.drawn.set(each, drawn);
       root.append(drawn);
     }
+    root.style.maxWidth = `${plan.width}px`; // as wide as there is room, and never too small to read
+    root.style.minWidth = `${SMALLEST * plan.width}px`;
     this.host.replaceChildren(root);
   }
 
@@ -412,13 +422,23 @@ function worst(states) {
   return states.toSorted((a, b) => GRAVE.indexOf(a) - GRAVE.indexOf(b))[0] ?? "";
 }
 
-/** @param {Line} line */
-function curved({ from, to }) {
+/**
+ * A curve between two layers; within a layer of several columns it goes straight.
+ * @param {Line} line
+ */
+function drawnLine({ from, to, streams }) {
   const [y1, y2] = [from.y + from.height / 2, to.y + to.height / 2];
-  const [x1, x2] = [from.end, to.begin]; // through its own layer it goes straight
+  const [x1, x2] = [from.end, to.begin];
   const bend = Math.max((x2 - x1) / 2, 20);
   const start = from.kind === "pass" ? from.x : from.x + from.width;
-  return `M${start},${y1}H${x1}C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}H${to.x}`;
+  return svg(
+    "g",
+    { class: "wire" },
+    svg("title", {}, streams.join("\n")),
+    svg("path", { d: `M${x1},${y1}C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}` }),
+    svg("path", { class: from.kind === "pass" ? "" : "through", d: `M${start},${y1}H${x1}` }),
+    svg("path", { class: "through", d: `M${x2},${y2}H${to.x}` }),
+  );
 }
 
 /**
