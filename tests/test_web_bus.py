@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,11 +18,12 @@ import pytest
 from browser import Visits, until
 from dashboards import dashboard
 from prometheus_client.parser import text_string_to_metric_families
-from pynelive.bus.census import Registrar
+from pynelive.bus.census import Census, Registrar
 from pynelive.bus.logs import LogFile, LogReader
 from pynelive.bus.reports import program
 from pynelive.bus.secrets import Secret
 from pynelive.commands.app import main
+from pynelive.sinks.web.metrics import Seen
 from support import STREAM, Taken, make_bar, publishing, run_dir, wait_until
 from topologies import COMMAND, Bench, running, wait_for
 
@@ -72,6 +74,16 @@ async def test_metrics_are_what_streams_says(tmp_path: Path, capsys: pytest.Capt
         assert said["bars"] == 11
         assert said["age"] >= 0
         await reader.subscriber.close()
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/bus-page.md names exactly those that there are."""
+    table = (Path(__file__).parent.parent / "docs" / "bus-page.md").read_text().partition("## Metrics")[2]
+    named = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*?\|", table, re.MULTILINE))))
+    there = set[str]()
+    for family in Seen(Census(1, "", [], [], []), 0).collect():
+        there.add(family.name.removeprefix("pynelive_") + "_total" * (family.type == "counter"))
+    assert named == there
 
 
 def metrics(text: str) -> dict[str, float]:
