@@ -160,11 +160,16 @@ class Cursor:
         """The close of the last bar, forming or closed."""
         return self.last.close if self.last else 0.0
 
+    @property
+    def _anew(self) -> Start:
+        """Where to begin in what is said anew: whoever wanted the latest was there before it began."""
+        return Start(picture=self.chosen.picture) if self.stream.startswith("run:") else self.chosen
+
     def rewind(self, epoch: int) -> None:
-        """The numbers of another epoch mean nothing: begin by time (a script's new run begins at its start)."""
+        """The numbers of another epoch mean nothing: begin by time; a script's new run is heard from its beginning."""
         if self.begun and self.epoch and epoch != self.epoch:
             by_time = self.last is not None and not self.stream.startswith("run:")
-            self.start = Start(from_ms=self.time_ms) if by_time else self.chosen
+            self.start = Start(from_ms=self.time_ms) if by_time else self._anew
             self.known_ms = self.time_ms if by_time else 0
             self.missing = 0
             self.next = self.asked = -1

@@ -11,7 +11,7 @@ import pynelive
 import pytest
 from pynelive import Fault, listen, subscribe
 from pynelive.bus.calls import Start
-from pynelive.bus.messages import Bar, End, State
+from pynelive.bus.messages import Bar, End, Plot, Run, State
 from pynelive.bus.publisher import Publisher
 from support import STREAM, make_bar, publishing, run_dir
 
@@ -101,6 +101,28 @@ async def test_listening_brings_everything_with_its_stream(tmp_path: Path) -> No
         async with listen("demo:*", start=Start(), bus=run) as heard:
             got = [(item.stream, type(item.message).__name__) async for item in heard]
     assert got == [(STREAM, kind) for kind in ("Instrument", "Bar", "State", "End")]
+
+
+@pytest.mark.parametrize("start", [None, Start(last=1)])
+async def test_a_run_that_begins_anew_is_heard_from_its_beginning(start: Start | None, tmp_path: Path) -> None:
+    """Whoever listens to a script hears also what the next run says before it was greeted."""
+    run, stream = run_dir(tmp_path), "run:ema"
+    first = Publisher(run, "ema")
+    await first.open()
+    first.publish(stream, *(Plot(number, {}) for number in range(3)))
+    async with listen(stream, start=start, bus=run) as heard:
+        first.publish(stream, Plot(3, {}))
+        said = aiter(heard)
+        while (await anext(said)).message != Plot(3, {}):
+            pass
+        await first.close()
+        again = Publisher(run, "ema")
+        await again.open(lambda journal: False)
+        again.publish(stream, Run("ema.py", STREAM, "", "EMA", "indicator"), Plot(4, {}), End())
+        again.flush()
+        got = [item.message async for item in said]
+        await again.close()
+    assert got == [Run("ema.py", STREAM, "", "EMA", "indicator"), Plot(4, {}), End()]
 
 
 async def test_a_stream_that_nobody_publishes_is_said(tmp_path: Path) -> None:
