@@ -27,7 +27,8 @@ from ..bus.status import ActorState, Rate, Status, StreamStatus
 from ..bus.subscriber import Subscriber
 from ..bus.topology import Topology
 from .contract import Runner
-from .seat import Seat, in_turn, start
+from .execution import in_turn
+from .seat import Seat, start
 from .table import GROUP, RUNNERS
 from .watch import changed
 

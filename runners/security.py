@@ -35,7 +35,7 @@ _AWAY_S = 30.0
 _MOST = 50_000
 _PLAYED = ("demo", "replay")
 _MANY = 32
-"""So many bars that wait are handed over before the chart's: a publisher that is waited for goes no further than some."""
+"""So many bars that wait are handed over before the chart's: their publisher may wait for that."""
 
 
 class Security:
@@ -188,8 +188,8 @@ class Security:
         return taken
 
     def take_early(self, last_ms: int) -> list[Told]:
-        """What will have closed inside the chart's next bar, of finer streams, where much of that waits: their publisher
-        may be the chart's too, and wait until it is acknowledged.
+        """What will have closed inside the chart's next bar, of finer streams, where much of that waits: who publishes
+        them may publish the chart too, and goes on when they are acknowledged.
 
         :param last_ms: the chart's last bar that was executed
         """
