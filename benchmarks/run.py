@@ -28,8 +28,8 @@ LATEST = ROOT / "results" / "latest.json"
 PAGE = ROOT.parent / "docs" / "benchmarks.md"
 SUITES = {
     "P1": "bar_path", "P2": "bar_path", "P3": "peers", "P4": "latency", "P5": "decisions", "P6": "fanout",
-    "P7": "replay", "P8": "join", "P9": "streams", "P10": "density", "P11": "recorder", "P13": "memory",
-    "P14": "secured", "P15": "strangers", "P16": "strategies",
+    "P7": "replay", "P8": "join", "P9": "streams", "P10": "density", "P11": "recorder", "P12": "dashboard",
+    "P13": "memory", "P14": "secured", "P15": "strangers", "P16": "strategies",
 }  # fmt: skip
 """The file that measures each; a file says what it does (TITLE, ABOUT), and ``measure(rounds)`` gives its rows."""
 
