@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 
+from .answers import answer_replay
 from .archive import RemoteArchive
 from .asker import Questions
-from .calls import Info, Replay, Replayed, Start, StreamInfo, Welcome
+from .calls import Info, Replay, Replayed, Start, Welcome
 from .discovery import Announcement, is_alive, publishers
 from .errors import Fault, Hopeless
+from .journal import Journal
+from .journals import publishers_kept, reading
 from .messages import Bar
 from .names import parse_key, timeframe_ms
 from .rundir import RunDir
@@ -27,6 +29,10 @@ _GREETING_S = 2.0
 """A publisher that has not answered by then is passed over."""
 
 
+Ask = Callable[[Start], Awaitable[Replayed]]
+"""Asks for a stream's records from a place on."""
+
+
 class Past:
     """The past of the streams of a bus; whoever publishes a stream is looked for once."""
 
@@ -38,81 +44,109 @@ class Past:
     async def before(self, stream: str, before_ms: int, count: int) -> list[Bar]:
         """The last so many closed bars that open before a time, each as it was corrected last; fewer if that is all.
 
-        :raises Fault: nobody publishes the stream now, or its venue cannot be asked now
+        :raises Fault: nobody has published the stream, or its venue cannot be asked now
         """
-        async with self._turns, self._asking(stream) as (questions, info):
-            kept = await _kept(questions, info, before_ms, count)
-            if len(kept) >= count:
-                return kept[-count:]
-            seam_ms = kept[0].time_ms if kept else before_ms
-            try:
-                older = await RemoteArchive(questions).older(stream, count - len(kept), 0, seam_ms)
-            except Hopeless:
-                older = []  # what publishes this has no venue to ask
-            return older + kept
+        async with self._turns:
+            up = publishers(self._run)
+            for who in self._by_likelihood(stream, up):
+                bars = await self._published(up[who], stream, before_ms, count)
+                if bars is not None:
+                    return bars
+            for who in self._by_likelihood(stream, publishers_kept(self._run)):
+                bars = await self._left_behind(who, stream, before_ms, count)
+                if bars is not None:
+                    return bars
+        raise Fault(f"nobody publishes {stream} on the bus '{self._run.bus}': its older bars cannot be had")
 
-    @asynccontextmanager
-    async def _asking(self, stream: str) -> AsyncIterator[tuple[Questions, StreamInfo]]:
-        """A connection to who publishes the stream, and what he says of it."""
-        for announcement in self._likely(stream):
-            if not is_alive(self._run, announcement):
-                continue
-            questions = self._questions(announcement)
-            try:
-                if found := await self._found(questions, stream):
-                    self._homes[stream] = announcement.name
-                    yield questions, found
-                    return
-            finally:
-                questions.close()
-        raise Fault(f"nobody publishes {stream} on the bus '{self._run.bus}' now: its older bars cannot be had")
-
-    async def _found(self, questions: Questions, stream: str) -> StreamInfo | None:
-        try:
-            welcome = await asyncio.wait_for(questions.ask(lambda _: Info()), _GREETING_S)
-        except (Hopeless, TimeoutError):
-            return None  # it has just ended, is of another version, or far away
-        assert isinstance(welcome, Welcome)
-        return next((info for info in welcome.streams if info.name == stream), None)
-
-    def _likely(self, stream: str) -> Iterable[Announcement]:
+    def _by_likelihood(self, stream: str, names: Iterable[str]) -> list[str]:
         """Who published it the last time, then all others."""
         home = self._homes.get(stream, "")
-        return sorted(publishers(self._run).values(), key=lambda announcement: announcement.name != home)
+        return sorted(names, key=lambda name: name != home)
 
-    def _questions(self, who: Announcement) -> Questions:
-        return Questions(
+    async def _published(self, who: Announcement, stream: str, before_ms: int, count: int) -> list[Bar] | None:
+        """Of a publisher; None if it is not up, or not this one's stream."""
+        if not is_alive(self._run, who):
+            return None
+        questions = Questions(
             who.control, who.name, lambda: is_alive(self._run, who), connecting_keys(who.client_key, who.server_key)
         )
+        try:
+            if stream not in await _streams(questions):
+                return None
+            self._homes[stream] = who.name
+            kept = await _kept(_asking(questions, stream), stream, before_ms, count)
+            if len(kept) < count:
+                seam_ms = kept[0].time_ms if kept else before_ms
+                kept = await _older(questions, stream, count - len(kept), seam_ms) + kept
+            return kept
+        finally:
+            questions.close()
+
+    async def _left_behind(self, who: str, stream: str, before_ms: int, count: int) -> list[Bar] | None:
+        """Of the journal of a publisher of this host that is not up."""
+        with reading(self._run, who) as journal:
+            if stream not in journal.tracks:
+                return None
+            self._homes[stream] = who
+            return await _kept(_reading(journal, stream), stream, before_ms, count)
 
 
-async def _kept(questions: Questions, info: StreamInfo, before_ms: int, count: int) -> list[Bar]:
-    """What the journal has: found by time, so it is tried further back until there is enough."""
-    length_ms = timeframe_ms(parse_key(info.name).timeframe)
+async def _streams(questions: Questions) -> set[str]:
+    try:
+        welcome = await asyncio.wait_for(questions.ask(lambda _: Info()), _GREETING_S)
+    except (Hopeless, TimeoutError):
+        return set()  # it has just ended, is of another version, or far away
+    assert isinstance(welcome, Welcome)
+    return {info.name for info in welcome.streams}
+
+
+async def _older(questions: Questions, stream: str, count: int, before_ms: int) -> list[Bar]:
+    """What the venue has."""
+    try:
+        return await RemoteArchive(questions).older(stream, count, 0, before_ms)
+    except Hopeless:
+        return []  # what publishes this has none to ask
+
+
+def _asking(questions: Questions, stream: str) -> Ask:
+    async def ask(start: Start) -> Replayed:
+        reply = await questions.ask(lambda number: Replay(number, {stream: start}))
+        assert isinstance(reply, Replayed)
+        return reply
+
+    return ask
+
+
+def _reading(journal: Journal, stream: str) -> Ask:
+    async def ask(start: Start) -> Replayed:
+        return answer_replay(journal, Replay(0, {stream: start}), {})
+
+    return ask
+
+
+async def _kept(ask: Ask, stream: str, before_ms: int, count: int) -> list[Bar]:
+    """The last bars that a journal has: found by time, so it is tried further back until there are enough."""
+    length_ms = timeframe_ms(parse_key(stream).timeframe)
     span_ms = (count + 1) * length_ms
     while True:
-        bars, earliest = await _read(questions, info, before_ms - span_ms, before_ms, _LATER * length_ms)
-        if len(bars) >= count or earliest:
-            return bars
+        from_ms = max(before_ms - span_ms, 0)
+        reply = await ask(Start(from_ms=from_ms))
+        bars = await _read(ask, reply, from_ms, before_ms, before_ms + _LATER * length_ms)
+        if len(bars) >= count or from_ms == 0 or reply.spans[stream].missing:
+            return bars[-count:]
         span_ms *= _FURTHER
 
 
-async def _read(
-    questions: Questions, info: StreamInfo, from_ms: int, before_ms: int, later_ms: int
-) -> tuple[list[Bar], bool]:
-    """The bars of a span, and whether the journal has none before it."""
+async def _read(ask: Ask, reply: Replayed, from_ms: int, before_ms: int, until_ms: int) -> list[Bar]:
+    """The bars of a span; records beyond it are read for corrections."""
     bars: dict[int, Bar] = {}
-    start, earliest, latest_ms = Start(from_ms=max(from_ms, 0)), from_ms <= 0, 0
-    while latest_ms < before_ms + later_ms:
-        reply = await questions.ask(lambda number, start=start: Replay(number, {info.name: start}))  # type: ignore[misc]
-        assert isinstance(reply, Replayed)
-        earliest |= reply.spans[info.name].start <= info.first
-        if not reply.records:
-            break
+    latest_ms = 0
+    while reply.records and latest_ms < until_ms:
         for data in reply.records:
-            if (record := read_record(data, 0)) is None:
-                raise Fault(f"the journal of {info.name} cannot be read")
+            record = read_record(data, 0)
+            assert record, "what a journal answers with is whole"
             said = (message for message in decode(record.payload) if isinstance(message, Bar) and message.closed)
             bars.update((bar.time_ms, bar) for bar in said if from_ms <= bar.time_ms < before_ms)
-            start, latest_ms = Start(seq=record.seq + record.messages), record.time_ms
-    return [bars[time_ms] for time_ms in sorted(bars)], earliest
+            latest_ms, start = record.time_ms, Start(seq=record.seq + record.messages)
+        reply = await ask(start)
+    return [bars[time_ms] for time_ms in sorted(bars)]

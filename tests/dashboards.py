@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,7 +54,7 @@ class Browser:
     """Holds the bars of one stream, as the page does: keyed by time, refilled after each gap.
 
     It asks again by the number of the last change that it knows; where that says nothing (another server, or more has
-    changed than is had at once) it loads all that it can get.
+    changed than is had at once) it loads everything, page by page.
     """
 
     def __init__(self, address: str, stream: str = STREAM) -> None:
@@ -64,6 +65,9 @@ class Browser:
         self.state = ""
         self.resets = self.boots = 0
         self.n = -1
+        self.awake = asyncio.Event()
+        """Cleared, it reads nothing."""
+        self.awake.set()
         self._boot = ""
         self._session: aiohttp.ClientSession | None = None
         self._task: asyncio.Task[None] | None = None
@@ -79,11 +83,28 @@ class Browser:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self) -> None:
-        async with aiohttp.ClientSession() as self._session, self._session.ws_connect(f"{self.address}/ws") as socket:
-            await socket.send_str(msgspec.json.encode(["follow", {"streams": [self.stream]}]).decode())
-            async for frame in socket:
+        while True:
+            try:
+                connector = aiohttp.TCPConnector(socket_factory=self._socket)
+                async with aiohttp.ClientSession(connector=connector) as self._session:
+                    await self._read(self._session)
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)  # it is not up just now
+
+    async def _read(self, session: aiohttp.ClientSession) -> None:
+        async with session.ws_connect(f"{self.address}/ws") as live:
+            await live.send_str(msgspec.json.encode(["follow", {"streams": [self.stream]}]).decode())
+            async for frame in live:
+                await self.awake.wait()
                 for kind, *said in msgspec.json.decode(frame.data):
                     await self._take(kind, said)
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = info
+        made = socket.socket(family, kind, protocol)
+        if not self.awake.is_set():
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that it is full soon
+        return made
 
     async def _take(self, kind: str, said: list[Any]) -> None:
         if kind == "hello" and said[0] != self._boot:
@@ -119,12 +140,13 @@ class Browser:
             self._keep(head, rows)
 
     async def _reload(self) -> None:
-        head, rows = await self.bars(limit=20_000)
-        if self.rows and head["older"]:
-            rows = (await self.bars(from_ms=min(self.rows), limit=20_000))[1]
+        head, rows = first, _ = await self.bars()
+        while head["older"]:
+            head, page = await self.bars(before_ms=rows[0][0])
+            rows = page + rows
         self.rows.clear()
-        self._boot = head["boot"]
-        self._keep(head, rows)
+        self._boot = first["boot"]
+        self._keep(first, rows)
 
     def _keep(self, head: dict[str, Any], rows: list[Row]) -> None:
         self.rows |= {row[0]: row for row in rows}

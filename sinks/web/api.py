@@ -33,7 +33,7 @@ def routes(site: Web) -> list[web.RouteDef]:
         store = bar_store(site, query.get("stream", ""))
         span = number(query, "before_ms", inf), number(query, "from_ms", -inf)
         page = store.page(*span, whole(query, "since_n"), limit(query))
-        if not page.columns[0] and -inf < span[0] <= store.first_ms and "since_n" not in query:
+        if "before_ms" in query and span[0] <= store.first_ms and "since_n" not in query:
             page = await _older(site, store.stream, *span, limit(query))
         return _answer(site, store, page, query.get("format", ""))
 

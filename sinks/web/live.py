@@ -139,7 +139,7 @@ class Live:
 
     async def serve(self, request: web.Request, desk: Desk) -> web.WebSocketResponse:
         """One browser, from its connection to its end."""
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REQUEST)
+        socket = web.WebSocketResponse(heartbeat=20, compress=False, max_msg_size=LARGEST_REQUEST)
         await socket.prepare(request)
         client = Client(socket)
         client.say(_encode(["hello", desk.boot, __version__]).decode())
