@@ -141,7 +141,7 @@ class Browser:
 
     async def _reload(self) -> None:
         head, rows = first, _ = await self.bars()
-        while head["older"]:
+        while head["older"] and rows:
             head, page = await self.bars(before_ms=rows[0][0])
             rows = page + rows
         self.rows.clear()

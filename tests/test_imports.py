@@ -64,6 +64,14 @@ def test_one_edge_one_file(library: str) -> None:
     assert {user for user in users if not user.startswith(ONLY[library])} == set()
 
 
+def test_only_the_dashboard_serves() -> None:
+    """Nothing else lets anybody in over HTTP."""
+    servers = {"aiohttp.web", "http.server", "prometheus_client"}
+    users = {name(path) for path in FILES for module in imported(path) if module.startswith(tuple(servers))}
+    assert users
+    assert {user for user in users if not user.startswith("sinks/web/")} == set()
+
+
 def test_zmq_can_be_imported_behind_pynecore() -> None:
     """PyneCore's import hook breaks a pyzmq that comes after it, whoever has imported PyneCore."""
     theirs = ("plugin/", "runners/context_child.py", "runners/loop.py")  # behind others

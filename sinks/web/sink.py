@@ -58,8 +58,11 @@ class WebSink(Sink):
 
         :raises Fault: the port is in use
         """
-        listening = _listening(self.config.host, self.config.port)
-        self.address = _url(self.config.host, listening.getsockname()[1])
+        self._taken = run.root / f"{name}.port"
+        listening = _listening(self.config.host, self.config.port, self._taken)
+        port = listening.getsockname()[1]
+        self._taken.write_text(str(port))
+        self.address = _url(self.config.host, port)
         live = Live()
         site = Web(Desk(self.config.bars, live.tell), live, run, topology, name)
         self._server = Server(site, listening, self.config.token)
@@ -82,18 +85,38 @@ class WebSink(Sink):
         """Let go of the browsers."""
         if self._server:
             self._server.stop()
+            self._taken.unlink(missing_ok=True)
 
 
-def _listening(host: str, port: int | None) -> socket.socket:
-    """:raises Fault: the address is not of this machine, or its port is in use"""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
+    """Where browsers look for it already, if it is after a kill; else where it was told.
+
+    :raises Fault: the address is not of this machine, or its port is in use
+    """
+    if not port and (before := _port_in(taken)):
+        try:
+            return _bound(host, before)
+        except OSError:
+            pass  # somebody else has it by now
     try:
-        return socket.create_server((host, PORT if port is None else port), family=family)
+        return _bound(host, PORT if port is None else port)
     except OSError as error:
         if port is None:
-            return _listening(host, 0)
+            return _listening(host, 0, taken)
         raise Fault(f"{host}:{port} cannot be listened on ({error.strerror or error}): "
                     "choose another port, or leave it out for a free one") from None
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _port_in(taken: Path) -> int:
+    """The port that a killed server has left there; 0 if none has."""
+    try:
+        return int(taken.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def _url(host: str, port: int) -> str:
