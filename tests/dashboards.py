@@ -151,6 +151,7 @@ class Browser:
     def _keep(self, head: dict[str, Any], rows: list[Row]) -> None:
         self.rows |= {row[0]: row for row in rows}
         self.n, self.state = head["n"], head["state"]
+        self.forming = head["forming"] and tuple(head["forming"][:6])
 
     async def bars(self, **query: object) -> tuple[dict[str, Any], list[Row]]:
         """One page."""

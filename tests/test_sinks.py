@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -25,7 +26,7 @@ from pynelive.sinks.jsonl import JsonlSink
 from pynelive.sinks.ohlcv import OhlcvSink
 from pynelive.sinks.revisions import merge_revisions, merged_path, revisions_path
 from pynelive.sinks.table import SINKS, find_sink
-from pynelive.sinks.template import TEMPLATE
+from pynelive.sinks.template import DRAWING, TEMPLATE
 
 STREAM = "demo:BTC/USDT@1"
 NAME = "demo_BTC_USDT_1"
@@ -300,3 +301,20 @@ def test_the_template_is_a_sink_and_the_documented_one(tmp_path: Path) -> None:
         sink.close()
     assert (tmp_path / "closes.txt").read_text().splitlines() == [
         f"{STREAM} {one.time_ms} {one.close}" for one in STORY[:3]]
+
+
+def test_the_sink_that_draws_draws(tmp_path: Path) -> None:
+    """What the page shows makes a picture of the last closes, and says where it is."""
+    page = Path(__file__).parent.parent / "docs" / "write-a-sink.md"
+    assert f"```python\n{DRAWING}```" in page.read_text(encoding="utf-8")
+    (tmp_path / "sparklines.py").write_text(DRAWING, encoding="utf-8")
+    kind = find_sink("sparklines.py", tmp_path)
+    sink = kind(kind.Config(bars=5), tmp_path)
+    sink.open(STREAM, INSTRUMENT)
+    deliver(sink, [INSTRUMENT, *STORY[:4]])
+    deliver(sink, [bar(8, 109.5), bar(9, 100.25), structs.replace(bar(10, 104.5), closed=False)])
+    deliver(sink, [bar(3, 100.25)], "demo:<other>@1")
+    drawn = ElementTree.fromstring(Path(sink.address.removeprefix("file://")).read_text(encoding="utf-8"))
+    lines = [child.attrib["points"].split() for child in drawn if child.tag.endswith("polyline")]
+    assert [child.text for child in drawn if child.tag.endswith("text")] == ["demo:<other>@1 100.25", f"{STREAM} 104.5"]
+    assert [float(point.partition(",")[2]) for point in lines[1]] == [75.0, 75.0, 45.0, 75.0, 61.2]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
+import sys
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -41,8 +44,8 @@ class Story:
         self.bars: dict[int, Bar] = {}
         self.next = 1
 
-    def say(self, kind: str, count: int) -> None:
-        """One step of a story."""
+    def say(self, kind: str, count: int) -> bool:
+        """One step of a story, which is not its end."""
         if kind == "bars":
             self._publish(*(make_bar(self.next + at) for at in range(count)))
             self.next += count
@@ -53,6 +56,7 @@ class Story:
             self.publisher.forming(STREAM, make_bar(self.next, closed=False))
         elif kind == "turn":
             self.publisher.publish(STREAM, State("stale", self.next), State("live", self.next))
+        return False
 
     def _publish(self, *bars: Bar) -> None:
         self.publisher.publish(STREAM, *bars)
@@ -283,6 +287,45 @@ async def test_a_port_that_is_in_use(tmp_path: Path) -> None:
         with pytest.raises(Fault, match=rf"127.0.0.1:{port} cannot be listened on"):
             async with dashboard(run, port=port):
                 pass
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "dashboard.md"
+
+
+def shape(value: Any) -> Any:
+    """What a program can rely on: names, and kinds of values."""
+    if isinstance(value, dict):
+        return {name: shape(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [shape(item) for item in value[:1]]
+    return "a number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+async def test_the_page_says_what_is_answered(tmp_path: Path) -> None:
+    """Every answer that docs/dashboard.md shows is of the shape of the real one, and its Python reads the columns."""
+    page, run = PAGE.read_text(), run_dir(tmp_path)
+    shown = re.findall(r"^`GET (/api/\S+)`\n\n```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert [path.partition("?")[0] for path, _ in shown] == ["/api/streams", "/api/bars", "/api/health"]
+    async with publishing(run) as publisher, dashboard(run) as address, aiohttp.ClientSession() as session:
+        story, browser = Story(publisher), Browser(address)
+        browser.connect()
+        story.say("bars", 3)
+        await wait_until(lambda: browser.rows == story.rows)
+        await wait_until(lambda: story.say("form", 1) or browser.forming is not None)  # only the latest counts
+        for path, text in shown:
+            async with session.get(address + path) as answer:
+                found, written = await answer.json(), msgspec.json.decode(text)
+            if "streams" in path:
+                for one in (found, written):
+                    one["streams"][0]["instrument"] |= {"basecurrency": "BTC", "opening_hours": [],
+                                                        "session_starts": [], "session_ends": []}
+            assert shape(found) | {"out": []} == shape(written) | {"out": []}, path
+        code = re.search(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        assert code
+        program = code[1].replace("http://127.0.0.1:8765", address)
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+        assert (await process.communicate())[0].decode().split() == [STREAM, "3", str(story.bars[180_000].close)]
+        await browser.disconnect()
 
 
 DEMO = """
