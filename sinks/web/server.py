@@ -136,7 +136,7 @@ class Server:
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let in who names this server, comes from its own pages, and shows the token if there is one."""
         name = _host_of(f"//{request.host}")
-        if not self._token and not _is_loopback(name):
+        if not self._token and not is_loopback(name):
             raise Refusal(421, f"this server answers as 127.0.0.1 or localhost and not as '{name}': "
                                "give it a token to reach it by another name")
         origin = request.headers.get("Origin")
@@ -174,7 +174,8 @@ def _host_of(url: str) -> str:
         return ""
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host of this name, or with this address, is this machine and nothing else."""
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:

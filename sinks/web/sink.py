@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...bus.topology import Topology
 from ..contract import Delivery, Sink
 from .desk import Desk
 from .live import Live
-from .server import Server
+from .server import Server, is_loopback
 from .state import Web
 
 PORT = 8765
@@ -46,7 +45,7 @@ class WebSink(Sink):
 
     def __init__(self, config: Any, base: Path) -> None:
         super().__init__(config, base)
-        if not (_is_loopback(config.host) or config.token):
+        if not (is_loopback(config.host) or config.token):
             raise Hopeless(f"host = \"{config.host}\" lets others in: set a token, such as "
                            "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
         if config.bars < 1:
@@ -122,10 +121,3 @@ def _port_in(taken: Path) -> int:
 def _url(host: str, port: int) -> str:
     name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
