@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import NamedTuple
 
 from rich.console import Group
@@ -100,10 +101,8 @@ def _next(choices: Sequence[str], chosen: str) -> str:
 def picture(census: Census, lines: Sequence[Line], wishes: Wishes, width: int, height: int | None) -> Group:
     """The bus, in so many columns and exactly so many lines (None: as many as there are)."""
     actors, streams, logged = wishes.actors(census), wishes.streams(census), wishes.lines(lines)
-    heads: list[Text | Table] = [_heading(census, width)]
-    if census.fault:
-        heads.append(Text(census.fault, "red", overflow="fold"))
-    rows = _share(len(actors), len(streams), None if height is None else height - 1 - -(-len(census.fault) // width))
+    heads = [_heading(census, width), *(Text(line, "red") for line in wrap(census.fault, width))]
+    rows = _share(len(actors), len(streams), None if height is None else height - len(heads))
     tables = [
         *_table(ACTOR_TITLES, [actor_cells(view) for view in actors], _ACTORS_MAY_GO, width, rows.actors, "actors"),
         *_table(STREAM_TITLES, list(map(_stream_cells, streams)), _STREAMS_MAY_GO, width, rows.streams, "streams"),

@@ -137,12 +137,15 @@ def test_a_large_bus_fits_into_a_terminal(width: int, height: int) -> None:
     def shown(wishes: Wishes) -> str:
         console = Console(width=width, height=height)
         with console.capture() as captured:
-            console.print(Group(picture(large(), lines, wishes, width, height - 1), keys(wishes)))
+            console.print(Group(picture(census, lines, wishes, width, height - 1), keys(wishes)))
         text = captured.get()
         assert len(text.splitlines()) == height
         assert max(map(len, text.splitlines())) <= width
         return text
 
+    census = Census(1, "gone", [], [], [], "'demo' is not up (/srv/x): start it with `pynelive up`" + " or wait" * 5)
+    assert "start it" in shown(Wishes())
+    census = large()
     first = shown(Wishes())
     assert "more actors" in first
     assert "more streams" in first

@@ -187,6 +187,55 @@ def test_the_end_of_a_log_is_enough(tmp_path: Path) -> None:
 # --- to people --------------------------------------------------------------------------------------------------------
 
 
+def actor(name: str, role: str, host: str, *publishes: str) -> dict[str, object]:
+    return {"name": name, "role": role, "kind": role, "host": host, "publishes": publishes}
+
+
+def reads(consumer: str, publisher: str, *streams: str) -> dict[str, object]:
+    return {"publisher": publisher, "consumer": consumer, "streams": streams}
+
+
+RUNNERS = [f"runner-{number}" for number in range(54)]
+STREAMS = [f"p:S{number}@1" for number in range(30)]
+LARGE = {
+    "bus": "large", "hosts": ["venues", "scripts", "office"],
+    "nodes": [
+        actor("p", "producer", "venues", *STREAMS), actor("idle", "producer", "venues", "idle:X@1"),
+        *(actor(name, "runner", "scripts", f"run:{name}") for name in RUNNERS),
+        *(actor(name, "sink", "office") for name in ("recorder", "web", "mail")),
+    ],
+    "edges": [
+        *(reads(name, "p", STREAMS[number % 12]) for number, name in enumerate(RUNNERS)),
+        *(reads("web", name, f"run:{name}") for name in RUNNERS), reads("recorder", "p", *STREAMS),
+        reads("runner-1", "runner-0", "run:runner-0"), reads("mail", "runner-1", "run:runner-1"),
+    ],
+}  # fmt: skip
+"""59 actors on three hosts; one script reads another."""
+PLAN = """async (outline) => {
+  const { layout } = await import("/page/plan.js");
+  const { boxes, lines, lanes } = layout(outline);
+  const shown = boxes.filter(({ kind }) => kind !== "pass");
+  const apart = (a, b) => a.x + a.width < b.x || b.x + b.width < a.x || a.y + a.height < b.y || b.y + b.height < a.y;
+  const lane = ({ host }) => lanes.find(({ name }) => name === host);
+  return {
+    actors: shown.filter(({ actor }) => actor).map(({ actor }) => actor.name),
+    streams: shown.filter(({ actor }) => !actor).flatMap(({ streams }) => streams),
+    overlaps: shown.flatMap((a, at) => shown.slice(at + 1).filter((b) => !apart(a, b))).length,
+    outside: shown.filter((box) => box.y < lane(box).y || box.y + box.height > lane(box).y + lane(box).height).length,
+    backwards: lines.filter(({ from, to }) => from.end >= to.begin).length,
+    tall: Math.max(...lanes.map(({ height }) => height)),
+  };
+}"""
+
+
+def judge(plan: dict[str, Any]) -> None:
+    """Each actor and stream has a place of its own in its host's lane, and every line goes to the right."""
+    assert sorted(plan["actors"]) == sorted(["p", "idle", *RUNNERS, "recorder", "web", "mail"])
+    assert sorted(plan["streams"]) == sorted([*STREAMS, "idle:X@1"])
+    assert (plan["overlaps"], plan["outside"], plan["backwards"]) == (0, 0, 0)
+    assert plan["tall"] < 900
+
+
 def rows(table: str, state: str, count: int) -> str:
     """What is in the cells of a table, if all of its so many rows are in that state."""
     cells = "all.map((row) => [...row.children].map((cell) => cell.textContent))"
@@ -227,6 +276,7 @@ async def test_the_bus_page(tmp_path: Path, visit: Visits) -> None:
             assert await page.locator("#graph [data-streams]").count() == 2
             await page.locator("#graph [data-actor=rsi]").focus()
             assert await page.locator("#graph .node.off").count() == 2  # the recorder, and what rsi does not read
+            judge(await page.evaluate(PLAN, LARGE))
 
             os.kill(bench.ps()["rsi"]["pid"], signal.SIGKILL)
             await until(page, "document.querySelector('[data-key=rsi]').children[3].textContent === '1'")

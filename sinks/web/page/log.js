@@ -14,7 +14,6 @@ const NEAR_PX = 24;
 export class LogView {
   /** @param {{list: HTMLElement, level: HTMLSelectElement, words: HTMLInputElement, more: HTMLButtonElement}} parts */
   constructor({ list, level, words, more }) {
-    Object.assign(this, { list, level, words, more });
     this.list = list;
     this.level = level;
     this.words = words;
@@ -22,12 +21,17 @@ export class LogView {
     /** @type {LogLine[]} */
     this.lines = [];
     this.unseen = 0;
+    this.follows = true; // until somebody scrolls up
     level.addEventListener("change", () => this.show());
     words.addEventListener("input", () => this.show());
     more.addEventListener("click", () => this.toEnd());
     list.addEventListener("scroll", () => {
-      if (this.following()) this.seen();
+      this.follows = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+      if (this.follows) this.seen();
     });
+    new ResizeObserver(() => {
+      if (this.follows) this.toEnd();
+    }).observe(list);
   }
 
   /**
@@ -46,13 +50,12 @@ export class LogView {
   add(lines) {
     const last = this.lines.at(-1)?.[0] ?? -1;
     const fresh = lines.filter(([number]) => number > last);
-    const follow = this.following();
     this.lines = [...this.lines, ...fresh].slice(-KEPT);
     const wanted = fresh.filter((line) => this.wants(line));
     if (wanted.length === 0) return;
     this.list.querySelector(".empty")?.remove();
     this.list.append(...wanted.map(row));
-    if (follow) {
+    if (this.follows) {
       while (this.list.childElementCount > SHOWN) this.list.firstElementChild?.remove();
       this.toEnd();
     } else {
@@ -76,11 +79,8 @@ export class LogView {
     return LEVELS.indexOf(level) >= LEVELS.indexOf(this.level.value) && `${actor} ${text}`.toLowerCase().includes(words);
   }
 
-  following() {
-    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < NEAR_PX;
-  }
-
   toEnd() {
+    this.follows = true;
     this.list.scrollTop = this.list.scrollHeight;
     this.seen();
   }
