@@ -256,6 +256,7 @@ def attached(bench: Bench) -> Iterator[str]:
         process.communicate()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_bus_page(tmp_path: Path, visit: Visits) -> None:
     """Every actor is in the table and in the graph; one that is killed is seen as started again, and in the log, which
