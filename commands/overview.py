@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from textwrap import wrap
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rich.console import Group
 from rich.table import Table
@@ -30,6 +30,7 @@ _ONCE = 10
 """Lines of the logs where there is no end to the room."""
 _COLOURS = {"live": "green", "ended": "dim", "closed": "dim", "stale": "yellow", "healing": "yellow"}
 _FINE = ("running", "done", "live", "ended", "closed")
+Row = TypeVar("Row")
 _LEVEL_COLOURS = {"error": "red", "warning": "yellow", "info": "", "debug": "dim"}
 
 
@@ -63,26 +64,27 @@ class Wishes:
 
     def actors(self, census: Census) -> list[View]:
         """The actors that are wanted, in the wanted order."""
-        found = [view for view in census.actors if self._wants(view.phase, view.name)]
-        if self.sort == "trouble":
-            found.sort(key=lambda view: view.phase in _FINE)
-        elif self.sort == "rate":
-            found.sort(key=lambda view: -view.status.rate if view.status else 0.0)
-        elif self.sort == "lag":
-            found.sort(key=lambda view: -max((s.lag for s in view.status.streams), default=0) if view.status else 0)
-        return found
+        found = (view for view in census.actors if self._wants(view.phase, view.name))
+        streams = {view.name: view.status.streams if view.status else [] for view in census.actors}
+        return self._sorted(
+            found, lambda view: view.phase, lambda view: view.status.rate if view.status else 0.0,
+            lambda view: max((stream.lag for stream in streams[view.name]), default=0),
+        )  # fmt: skip
 
     def streams(self, census: Census) -> list[StreamRow]:
         """Likewise the streams, without what runners keep for themselves."""
         rows = (row for row in census.streams if not row.stream.startswith("exec:"))
-        found = [row for row in rows if self._wants(row.state, row.stream or row.publisher)]
-        if self.sort == "trouble":
-            found.sort(key=lambda row: row.state in _FINE)
-        elif self.sort == "rate":
-            found.sort(key=lambda row: -row.rate)
-        elif self.sort == "lag":
-            found.sort(key=lambda row: -row.lag)
-        return found
+        found = (row for row in rows if self._wants(row.state, row.stream or row.publisher))
+        return self._sorted(found, lambda row: row.state, lambda row: row.rate, lambda row: row.lag)
+
+    def _sorted(
+        self, rows: Iterable[Row], state: Callable[[Row], str], rate: Callable[[Row], float], lag: Callable[[Row], int]
+    ) -> list[Row]:
+        order: dict[str, Callable[[Row], float]] = {
+            "name": lambda row: 0, "trouble": lambda row: state(row) in _FINE, "rate": lambda row: -rate(row),
+            "lag": lambda row: -lag(row),
+        }  # fmt: skip
+        return sorted(rows, key=order[self.sort])
 
     def lines(self, lines: Iterable[Line]) -> list[Line]:
         """Likewise the lines of the logs."""
