@@ -23,7 +23,7 @@ from venues.recorded import frames_of
 from venues.recordings import difference
 
 TESTS = Path(__file__).parent
-PATIENCE_S = 100
+PATIENCE_S = 200
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def rows(said: str) -> dict[str, list[int]]:
     return {stream: [int(count.replace(",", "")) for count in counts.split()] for stream, counts in found}
 
 
+@pytest.mark.timeout(600)
 def test_what_is_recorded_is_what_was_true(topology: Path) -> None:
     """Three venues with faults, at four minutes a second; then again, with nothing left of the first run."""
     said = ended(begun(topology, "--speed", "240", "--faults", "8", "--duration", "6"))
@@ -141,6 +142,7 @@ def played(frames: Path, speed: float) -> Iterator[dict[str, str]]:
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.timeout(600)
 def test_the_live_check_works_and_its_capture_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the laboratory, and then against a venue that says again what was heard there."""
     with monkeypatch.context() as patch:
