@@ -100,19 +100,21 @@ def test_a_cable_is_pulled_and_put_back(tmp_path: Path, alone: Bench) -> None:
     """Three machines: the recorder's is cut off in the middle, says so, and ends with the same bytes."""
     with Network("a", "b", "c") as net, ExitStack() as running_hosts:
         addresses = {"a": net.address("a"), "b": "", "c": net.address("c")}
-        tables = ACTORS.replace("SPEED", "1200")
+        tables = ACTORS.replace("SPEED", "120")
         hosts = Hosts(tmp_path, tables, addresses, lambda host: net.command(host, []))
         a, b = hosts.benches["a"], hosts.benches["b"]
         ups = {
             host: running_hosts.enter_context(running(bench, **hosts.environment(host)))
             for host, bench in hosts.benches.items()
         }
-        wait_for(lambda: bars(b, "recorder") > 10)
+        wait_for(lambda: bars(b, "recorder") > 5)
         net.cut("b")
         wait_for(lambda: "silent" in states(b, "recorder"))
         before = bars(a, "demo")
-        wait_for(lambda: bars(a, "demo") > before + 20)
+        wait_for(lambda: bars(a, "demo") > before + 5)
         net.mend("b")
+        hosts.replace("speed = 120", "speed = 0")
+        hosts.apply("a")
         ended = {host: hosts.benches[host].end(up) for host, up in ups.items()}
     assert {host: end.code for host, end in ended.items()} == dict.fromkeys("abc", 0), ended
     assert "is silent" in b.log("recorder")
