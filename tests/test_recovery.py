@@ -23,7 +23,7 @@ from support import Taken, publishing, wait_until
 from topologies import CANDLE, PATIENCE_S, Bench, Ended, candles, running
 
 KILLS = int(os.environ.get("PYNELIVE_KILLS", "1"))
-BARS = 5000
+BARS = 3000
 STREAM = "demo:BTC/USDT@1"
 OUT = "run:ema-cross"
 

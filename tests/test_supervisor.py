@@ -36,6 +36,7 @@ TINY = '''
 """Actors that only have a mood, and the part of the command line that plays them or supervises them."""
 import asyncio, sys
 from pathlib import Path
+from pynelive.bus import actor
 from pynelive.bus.actor import receive_topology, run_actor
 from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.status import Status
@@ -63,6 +64,7 @@ class Tiny:
     async def hopeless(self, stop):
         raise Hopeless("the script is wrong: mend it")
     async def runaway(self, stop):
+        actor.ORPHAN_S = 0.5
         await asyncio.sleep(0.3)
         while True:
             pass
@@ -241,6 +243,7 @@ async def test_stopping_is_quick_in_order_and_leaves_nothing(tmp_path: Path, mon
 async def test_a_silent_actor_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A script's endless loop is said, not killed."""
     monkeypatch.setattr("pynelive.bus.children.SILENT_S", 1.0)
+    monkeypatch.setattr("pynelive.bus.supervisor.GRACE_S", 0.5)
     events: list[str] = []
     async with running(written(tmp_path, source="runaway"), echo=events.append) as (supervisor, _):
         await until(lambda: view(supervisor)["source"].phase == "stalled")
