@@ -27,7 +27,7 @@ ROOT  := $(CURDIR)
 SAMPLE := $(if $(shell grep -ls package:bokeh_sampledata $(TOPOLOGY)),$(BIN)/.sample)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo real lab live-check chaos fuzz soak test lint bench bench-limits bench-venues clean wheel
+.PHONY: help demo real lab live-check chaos fuzz soak test lint pictures bench bench-limits bench-venues clean wheel
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -60,6 +60,9 @@ lint: wheel ## ruff on the checkout, mypy on the wheel, TypeScript's checker on 
 	@$(CHECK)/bin/ruff check .
 	@$(CHECK)/bin/python build_backend/chart_bundle.py check
 	@cd build && venv/bin/mypy --strict --config-file "$(ROOT)/pyproject.toml" -p pynelive
+
+pictures: wheel ## take the pictures in docs again, of a demo with a fixed seed; needs Chromium
+	@cd build && PYTHONPATH="$(ROOT)/tests" venv/bin/python -m pictures "$(ROOT)/docs/pictures"
 
 real: ## run thirteen years of real AAPL bars, out of a PyPI package
 	@$(MAKE) --no-print-directory demo TOPOLOGY=examples/real-bars.toml
