@@ -31,7 +31,9 @@ export class RunFeed {
     /** the change number up to which this is complete */
     this.n = 0;
     /** @type {Span | null} what plots are here for */
-    this.span = null;
+    this.known = null;
+    /** @type {Span | null} the chart's bars, and those that were looked at last */
+    this.wanted = this.seen = null;
     /** answers to what was asked before the last turn are no longer wanted */
     this.turn = 0;
     this.asking = false;
@@ -43,57 +45,81 @@ export class RunFeed {
   // --- what is asked for -----------------------------------------------------------------------------------------------
 
   /**
+   * The chart has these bars: fetch the plots that are missing, now or when what is asked for is there.
+   * @param {Span} span
+   */
+  move(span) {
+    this.wanted = span;
+    if (!this.asking) this.fetch();
+  }
+
+  fetch() {
+    const { wanted, known, study } = this;
+    this.seen = wanted;
+    if (!wanted) return;
+    const apart = !known || wanted.to < known.from || (!known.live && wanted.from > known.to);
+    if (!study || apart) return void this.load(wanted);
+    const { rows } = study;
+    if (rows.length > KEPT_ROWS) this.trim(wanted);
+    const last = rows.times[rows.times.length - 1] ?? known.from;
+    const older = wanted.from < known.from ? this.page(wanted.from, known.from) : null;
+    const newer = !known.live && (wanted.live || wanted.to > known.to)
+      ? this.page(last + 1, wanted.live ? null : wanted.to + 1) : null;
+    if (!older && !newer) return;
+    this.ask(async () => {
+      const pages = [await older, await newer];
+      return () => {
+        this.known = {
+          from: Math.min(known.from, wanted.from), to: Math.max(known.to, wanted.to), live: known.live || wanted.live,
+        };
+        for (const page of pages) if (page) this.take(page);
+      };
+    });
+  }
+
+  /**
+   * Let go of the rows beyond what the chart has.
+   * @param {Span} span
+   */
+  trim(span) {
+    if (!this.study || !this.known) return;
+    const { rows } = this.study;
+    const last = rows.times[rows.times.length - 1];
+    rows.trim(span.from, span.to);
+    const cut = rows.times[rows.times.length - 1] !== last;
+    this.known = { from: span.from, to: cut ? span.to : this.known.to, live: this.known.live && !cut };
+  }
+
+  /**
    * The whole run for these bars, in place of all that is here.
    * @param {Span} span
    */
   load(span) {
-    this.span = span;
     return this.ask(async () => {
       const said = await getJson("/api/run", { run: this.run });
       const page = await this.page(span.from, span.live ? null : span.to + 1);
       return () => {
+        this.known = span;
         this.begin(said);
         this.take(page);
       };
     });
   }
 
-  /**
-   * The chart has other bars: fetch the plots that are missing.
-   * @param {Span} span
-   */
-  move(span) {
-    const { rows } = this.study ?? {};
-    const known = this.span;
-    if (!rows || !known || this.asking) return this.load(span);
-    const last = rows.times[rows.times.length - 1] ?? 0;
-    if (span.to < known.from || (!known.live && span.from > known.to)) return this.load(span);
-    if (rows.length > KEPT_ROWS) rows.trim(span.from, span.to);
-    const [from, to] = [Math.min(known.from, span.from), known.live ? Infinity : known.to];
-    const before = span.from < known.from ? this.page(span.from, known.from) : null;
-    const after = !known.live && (span.live || span.to > to) ? this.page(last + 1, span.live ? null : span.to + 1) : null;
-    const trimmed = rows.length && rows.time(rows.length - 1) < last;
-    this.span = { from, to: Math.max(span.to, known.to), live: !trimmed && (known.live || span.live) };
-    if (!before && !after) return Promise.resolve();
-    return this.ask(async () => {
-      const pages = [await before, await after];
-      return () => {
-        for (const page of pages) if (page) this.take(page);
-      };
-    }, false);
+  /** All of it anew: another run has begun, or another server, or the last answer was none. */
+  reload() {
+    if (this.wanted) this.load(this.wanted);
   }
 
   /** What has changed since the last number; all of it where the server is another one. */
   refill() {
     return this.ask(async () => {
-      const [said, page] = await Promise.all([
-        getJson("/api/run", { run: this.run }),
-        getColumns("/api/plots", { run: this.run, since_n: this.n, limit: MOST_ROWS }),
-      ]);
+      const said = await getJson("/api/run", { run: this.run });
+      const page = await getColumns("/api/plots", { run: this.run, since_n: this.n, limit: MOST_ROWS });
       return () => {
-        if (!this.study || said.boot !== this.boot || page.head.older) return void (this.span && this.load(this.span));
+        if (said.boot !== this.boot || page.head.older) return this.reload();
         this.describe(said);
-        if (this.span?.live) this.take(page);
+        if (this.known?.live) this.take(page);
       };
     });
   }
@@ -109,10 +135,9 @@ export class RunFeed {
   /**
    * Ask; what is said until the answer is there is heard after it.
    * @param {() => Promise<() => void>} question its answer is taken by what it returns
-   * @param {boolean} [fresh] whether what was asked before is wanted no more
    */
-  async ask(question, fresh = true) {
-    const turn = fresh ? ++this.turn : this.turn;
+  async ask(question) {
+    const turn = ++this.turn;
     this.asking = true;
     try {
       const taken = await question();
@@ -126,7 +151,8 @@ export class RunFeed {
       if (!(error instanceof Error)) throw error;
       this.failure = error.message;
     }
-    if (turn === this.turn && !this.asking) for (const said of this.waiting.splice(0)) this.hear(said);
+    for (const said of this.waiting.splice(0)) this.hear(said);
+    if (!this.asking && !this.failure && this.wanted !== this.seen) this.fetch();
     this.changed();
   }
 
@@ -158,7 +184,7 @@ export class RunFeed {
     if (!study) return;
     study.load(columns, head.styles, head.first_index);
     const { forming } = head;
-    if (forming && this.span?.live) {
+    if (forming && this.known?.live) {
       study.form({ time: forming.time_ms, values: forming.values, styles: forming.styles }, forming.drawings);
     }
   }
@@ -167,10 +193,8 @@ export class RunFeed {
 
   /** @param {any[]} said a live message of this run, with its kind first */
   hear(said) {
-    if (this.asking || !this.study) {
-      this.waiting.push(said);
-      return;
-    }
+    if (this.asking) this.waiting.push(said);
+    if (this.asking || !this.study) return;
     const [kind, , n, ...rest] = said;
     if (n > this.n + 1 || ((kind === "n" || (kind === "p" && !rest[1])) && n > this.n)) {
       this.refill();
@@ -178,10 +202,10 @@ export class RunFeed {
     }
     if (n <= this.n && kind !== "p") return;
     this.n = Math.max(this.n, n);
-    if (kind === "r") this.span && this.load(this.span);
+    if (kind === "r") this.reload();
     else if (kind === "m") this.study.describe(rest[0]);
     else if (kind === "d") this.study.draw([rest[1], rest[2], rest[3], rest[4]]);
-    else if (kind === "p" && this.span?.live) this.hearPlot(this.study, rest);
+    else if (kind === "p" && this.known?.live) this.hearPlot(this.study, rest);
   }
 
   /**

@@ -57,7 +57,7 @@ export class Studies {
     for (const { run } of runs.filter((each) => each.stream === stream && !this.feeds.has(each.run))) {
       const feed = new RunFeed(this.ground, run, () => this.tell());
       this.feeds.set(run, feed);
-      if (this.span) feed.load(this.span);
+      if (this.span) feed.move(this.span);
     }
     this.tell();
   }
@@ -70,18 +70,13 @@ export class Studies {
    */
   window(from, to, live) {
     this.span = { from, to, live };
-    for (const feed of this.feeds.values()) {
-      if (feed.study) feed.move(this.span);
-      else if (!feed.asking) feed.load(this.span);
-    }
+    for (const feed of this.feeds.values()) feed.move(this.span);
   }
 
   /** @param {boolean} same whether it is the server of before */
   async reconnected(same) {
     await this.look();
-    for (const feed of this.feeds.values()) {
-      if (!same && this.span) feed.load(this.span);
-    }
+    for (const feed of this.feeds.values()) if (!same || feed.failure) feed.reload();
   }
 
   // --- for the page ----------------------------------------------------------------------------------------------------

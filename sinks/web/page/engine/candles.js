@@ -33,25 +33,23 @@ export function drawCandles(scene, meta) {
 }
 
 /**
- * barcolor(): the chart's own candles once more, in the colour that the last call says.
+ * barcolor(): the chart's own candles once more; where several calls colour a bar, the last one is on top.
  * @param {Scene} scene
- * @param {Meta[]} metas
+ * @param {Meta} meta
  */
-export function drawBarColors(scene, metas) {
+export function drawBarColors(scene, meta) {
   const { bars } = scene.ground;
+  const offset = meta.offset ?? 0;
+  const [first, last] = scene.span(offset, meta.show_last);
+  const styles = scene.rows.styles(meta.id, Math.max(first, 0));
   const pen = new Pen(scene);
-  for (const meta of metas) {
-    const offset = meta.offset ?? 0;
-    const [first, last] = scene.span(offset, meta.show_last);
-    const styles = scene.rows.styles(meta.id, Math.max(first, 0));
-    for (let row = first; row <= last; row++) {
-      const said = styles(row);
-      const place = visible(said) ? scene.placeOf(row) + offset : NaN;
-      if (!(place >= 0 && place < bars.length)) continue;
-      const [open, high, low, close] = [bars.open(place), bars.high(place), bars.low(place), bars.close(place)].map(scene.y);
-      const color = opaque(said);
-      pen.candle({ x: scene.x(place), open, high, low, close }, color, color, color);
-    }
+  for (let row = first; row <= last; row++) {
+    const said = styles(row);
+    const place = visible(said) ? scene.placeOf(row) + offset : NaN;
+    if (!(place >= 0 && place < bars.length)) continue;
+    const [open, high, low, close] = [bars.open(place), bars.high(place), bars.low(place), bars.close(place)].map(scene.y);
+    const color = opaque(said);
+    pen.candle({ x: scene.x(place), open, high, low, close }, color, color, color);
   }
   pen.end();
 }

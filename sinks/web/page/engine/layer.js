@@ -14,10 +14,21 @@ import { drawTable } from "./tables.js";
 /** @typedef {import("./drawings.js").Fields} Fields */
 /** @typedef {import("./study.js").Study} Study */
 
+/** @type {Record<string, (scene: Scene, meta: Meta, study: Study) => void>} */
+const PLOTS = {
+  bgcolor: drawBackground, fill: (scene, meta, { metas }) => drawFill(scene, meta, metas), barcolor: drawBarColors,
+  plot: drawPlot, hline: drawHline, candle: drawCandles, bar: drawCandles, shape: drawMarks, char: drawMarks, arrow: drawArrows,
+};
+/** Beneath the candles, in this order. */
+const BENEATH = ["bgcolor", "fill"];
+/** In this order. @type {Record<string, (scene: Scene, fields: Fields, study: Study) => void>} */
+const DRAWINGS = {
+  linefill: (scene, fields, { drawn }) => drawLinefill(scene, fields, (kind, id) => drawn.get(kind, id) ?? undefined),
+  box: drawBox, line: drawLine, polyline: drawPolyline, label: drawLabel, table: drawTable,
+};
+export const ORDER = Object.keys(DRAWINGS);
 const SCALED = new Set(["all", "price_scale"]);
 const PANE_SHARE = 0.3; // of the price's pane
-/** What is painted after what. */
-export const ORDER = ["linefill", "box", "line", "polyline", "label", "table"];
 
 /** What of one study is on one pane; the engine's primitive. */
 export class Layer {
@@ -96,11 +107,20 @@ export class Layer {
   view(zOrder, paint) {
     const renderer = {
       draw: (/** @type {any} */ target) => target.useMediaCoordinateSpace((/** @type {any} */ { context, mediaSize }) => {
-        const { ground, rows, anchor } = this.study;
-        paint(new Scene(context, mediaSize, ground, this.series, rows, anchor));
+        paint(this.scene(context, mediaSize));
       }),
     };
     return { zOrder: () => zOrder, renderer: () => renderer };
+  }
+
+  /**
+   * The pane as it is now.
+   * @param {CanvasRenderingContext2D} canvas
+   * @param {{width: number, height: number}} size
+   */
+  scene(canvas, size) {
+    const { ground, rows, anchor } = this.study;
+    return new Scene(canvas, size, ground, this.series, rows, anchor);
   }
 
   /** The prices that are to be seen in what is visible. */
@@ -170,32 +190,35 @@ export class Layer {
   /** @param {Scene} scene */
   paintBeneath(scene) {
     const metas = this.study.metasOf(this.isAbove);
-    for (const meta of metas) if (meta.kind === "bgcolor") this.one(meta.id, () => drawBackground(scene, meta));
-    for (const meta of metas) if (meta.kind === "fill") this.one(meta.id, () => drawFill(scene, meta, this.study.metas));
+    for (const kind of BENEATH) for (const meta of metas) if (meta.kind === kind) this.paintPlot(scene, meta);
   }
 
   /** @param {Scene} scene */
   paint(scene) {
-    const { study } = this;
-    const metas = study.metasOf(this.isAbove);
-    const painters = /** @type {Record<string, (scene: Scene, meta: Meta) => void>} */ ({
-      plot: drawPlot, hline: drawHline, candle: drawCandles, bar: drawCandles, shape: drawMarks, char: drawMarks, arrow: drawArrows,
-    });
-    const colors = metas.filter((meta) => meta.kind === "barcolor");
-    if (colors.length) this.one("barcolor", () => drawBarColors(scene, colors));
-    for (const meta of metas) if (painters[meta.kind]) this.one(meta.id, () => painters[meta.kind](scene, meta));
-    const drawers = /** @type {Record<string, (fields: Fields) => void>} */ ({
-      linefill: (fields) => drawLinefill(scene, fields, (kind, id) => study.drawn.get(kind, id) ?? undefined),
-      box: (fields) => drawBox(scene, fields),
-      line: (fields) => drawLine(scene, fields),
-      polyline: (fields) => drawPolyline(scene, fields),
-      label: (fields) => drawLabel(scene, fields),
-      table: (fields) => drawTable(scene, fields),
-    });
+    const metas = this.study.metasOf(this.isAbove).filter(({ kind }) => !BENEATH.includes(kind));
+    for (const meta of metas) if (meta.kind === "barcolor") this.paintPlot(scene, meta);
+    for (const meta of metas) if (meta.kind !== "barcolor") this.paintPlot(scene, meta);
     for (const kind of ORDER) {
-      for (const fields of study.drawingsOf(kind, this.isAbove)) this.one(kind, () => drawers[kind](fields));
+      for (const fields of this.study.drawingsOf(kind, this.isAbove)) this.paintDrawing(scene, kind, fields);
     }
     this.spots = scene.spots;
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {Meta} meta
+   */
+  paintPlot(scene, meta) {
+    this.one(meta.id, () => PLOTS[meta.kind]?.(scene, meta, this.study));
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {string} kind
+   * @param {Fields} fields
+   */
+  paintDrawing(scene, kind, fields) {
+    this.one(kind, () => DRAWINGS[kind]?.(scene, fields, this.study));
   }
 
   /**
