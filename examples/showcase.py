@@ -4,8 +4,8 @@ Every kind of plot and drawing: averages, bands and marks on the chart, an oscil
 """
 from pynecore import Persistent, Series
 from pynecore.lib import (
-    array, bar_index, barcolor, barstate, bgcolor, box, chart, close, color, display, extend, fill, high, hline, hour,
-    input, label, line, linefill, location, low, math, na, open, plot, plotarrow, plotbar, plotcandle, plotchar,
+    array, bar_index, barcolor, barstate, bgcolor, box, chart, close, color, display, extend, fill, high, hline,
+    input, label, line, linefill, location, low, math, minute, na, open, plot, plotarrow, plotbar, plotcandle, plotchar,
     plotshape, polyline, position, script, shape, size, string, ta, table, text, time, volume, xloc, yloc,
 )
 
@@ -54,7 +54,7 @@ def main(
     leap = close - open
     plotarrow(leap if math.abs(leap) > ta.stdev(leap, 50) * 2 else na, "leap", color.lime, color.maroon,
               minheight=12, maxheight=40, force_overlay=True)
-    bgcolor(color.new(color.yellow, 93) if hour < 2 else na, title="first hours", force_overlay=True)
+    bgcolor(color.new(color.yellow, 93) if minute < 10 else na, title="first minutes", force_overlay=True)
     barcolor(color.yellow if high > high[1] and low < low[1] else na, title="outside bar")
 
     # --- drawings -----------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def main(
                   color=color.green, size=size.tiny, force_overlay=True)
         line.new(time - swing * 60_000, trough, time, trough, xloc=xloc.bar_time, color=color.green, width=2,
                  force_overlay=True)
-    if bar_index % 60 == 0:
+    if bar_index % 60 == 59:
         box.new(bar_index - 10, ceiling, bar_index, floor, border_color=color.purple, border_width=2,
                 bgcolor=color.new(color.purple, 88), text="box " + string.tostring(bar_index),
                 text_color=color.purple, text_size=size.small, text_wrap=text.wrap_auto, force_overlay=True)

@@ -90,3 +90,30 @@ def write_script(folder: Path, text: str, name: str = "probe.py") -> str:
     path = folder / name
     path.write_text(text)
     return str(path)
+
+
+def looks_of(path: Path) -> dict[int, dict[str, Any]]:
+    """How PyneCore's own file of a run says that the chart looks behind each bar."""
+    metas: dict[str, Any] = {}
+    styles: dict[str, Any] = {}
+    drawings: dict[str, Any] = {}
+    looks: dict[int, dict[str, Any]] = {}
+    for line in path.read_text().splitlines():
+        kind = (record := json.loads(line)).pop("t")
+        if kind == "meta":
+            metas[record["id"]] = record
+        elif kind == "bar":
+            styles |= record.get("c", {})
+            look = {"values": record["v"], "metas": {**metas}, "styles": {**styles}, "drawings": {**drawings}}
+            looks[record["time"]] = look
+        elif kind == "ev":
+            name = f"{record['obj']} {record['id']}"
+            drawings.pop(name, None)
+            if record["op"] != "delete":
+                drawings[name] = plain(record["s"])
+            look["drawings"] = {**drawings}
+    return looks
+
+
+def plain(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and name != "id"}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from jobs import EXAMPLES, Result, daily_bars, make_job, with_forming, write_script
+from jobs import EXAMPLES, Result, daily_bars, looks_of, make_job, plain, with_forming, write_script
 from jobs import Run as RunJobs
 from pynelive.bus.calls import Start
 from pynelive.bus.messages import Account, Drawing, Fill, Message, Meta, Plot, Run, Signal, is_forming
@@ -71,33 +70,6 @@ def look(picture: Picture) -> dict[str, Any]:
         "styles": plots[-1].styles if plots else {},
         "drawings": {f"{m.kind} {m.id}": m.fields for m in said if isinstance(m, Drawing)},
     }
-
-
-def looks_of(path: Path) -> dict[int, dict[str, Any]]:
-    """How PyneCore's own file of a run says that the chart looks behind each bar."""
-    metas: dict[str, Any] = {}
-    styles: dict[str, Any] = {}
-    drawings: dict[str, Any] = {}
-    looks: dict[int, dict[str, Any]] = {}
-    for line in path.read_text().splitlines():
-        kind = (record := json.loads(line)).pop("t")
-        if kind == "meta":
-            metas[record["id"]] = record
-        elif kind == "bar":
-            styles |= record.get("c", {})
-            look = {"values": record["v"], "metas": {**metas}, "styles": {**styles}, "drawings": {**drawings}}
-            looks[record["time"]] = look
-        elif kind == "ev":
-            name = f"{record['obj']} {record['id']}"
-            drawings.pop(name, None)
-            if record["op"] != "delete":
-                drawings[name] = plain(record["s"])
-            look["drawings"] = {**drawings}
-    return looks
-
-
-def plain(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None and name != "id"}
 
 
 def drawing_job(tmp_path: Path, count: int = 60) -> tuple[dict[str, Any], int]:
