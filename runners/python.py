@@ -17,6 +17,7 @@ from ..bus.plugins import configure, find
 from ..bus.specs import RunnerSpec
 from .contract import Allowed, Runner
 from .faults import line_of, text_of
+from .figures import Figures
 from .paper import Book
 from .strategy import Strategy
 
@@ -44,6 +45,8 @@ class PythonRunner(Runner):
         options = configure(Options, spec.options)
         self._path = script
         self._book = Book(options.cash, options.commission, instrument.pointvalue)
+        self._cash = options.cash
+        self._figures = Figures(options.cash)
         self._trade_history = spec.trade_history
         self._updates = spec.updates
         self._live = self._stopped = False
@@ -77,7 +80,9 @@ class PythonRunner(Runner):
     def push(self, bar: Bar) -> list[Message]:
         self._time_ms = self._strategy.time_ms = bar.time_ms
         trades = bar.closed and self.describes[1] == "strategy"
-        said: list[Message] = [*self._book.fill(bar)] if trades else []
+        said = self._book.fill(bar) if trades else []
+        for fill in said:
+            self._figures.add(fill)
         self._know(bar.close)
         with self._faults():
             self._strategy.on_data(bar)
@@ -125,9 +130,11 @@ class PythonRunner(Runner):
             "live" if self._live else "history",
         )  # fmt: skip
         account = self._book.account(bar.time_ms, bar.close)
+        worst = min(self._book.equity(bar.low), self._book.equity(bar.high))
+        self._figures.mark(self._cash + account.net_profit, worst)
         if self._account is None or replace(account, time_ms=self._account.time_ms) != self._account:
             self._account = account
-            yield account
+            yield replace(account, statistics=self._figures.news(account.net_profit))
 
     def _permitted(self, orders: Iterable[Order]) -> tuple[Order, ...]:
         """What may be ordered now; what has the id of an order that waits replaces it."""

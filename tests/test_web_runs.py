@@ -32,6 +32,7 @@ from pynelive.bus.messages import (
     is_forming,
 )
 from pynelive.bus.picture import Picture
+from pynelive.runners.figures import Figures
 from pynelive.sinks.web.runs import RunStore
 from pynelive.sinks.web.runs_api import whole_run
 from support import publishing, run_dir
@@ -175,6 +176,14 @@ def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
     points = store.curve.points(_MOST)
     known = [below for time_ms, _, below in points if time_ms <= fills[-1].time_ms]
     assert 0 < max(known) <= float(statistics["Max Equity Drawdown"] or 0)
+    ours = Figures(100_000.0)
+    for fill in fills:
+        ours.add(fill)
+    known_by_both = ours.statistics(float(statistics["Net Profit"] or 0))
+    left_out = {"Max Equity Drawdown", "Max Equity Drawdown %"}  # of which the trades do not tell
+    assert known_by_both.keys() - left_out <= statistics.keys()
+    for figure in known_by_both.keys() - left_out:
+        assert known_by_both[figure] == pytest.approx(statistics[figure]), figure
     thinned = store.curve.points(40)
     assert len(thinned) <= 40
     for column in (1, 2):

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from ...bus.messages import Account, Fill, Holding, Message, Order, Signal
+from ..figures import Figures
 from . import library
 from .engine import Engine, Step, without
 
@@ -22,16 +23,20 @@ _SL, _TP = ":sl", ":tp"
 class Reporter:
     """Says what an engine does, step by step."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, cash: float) -> None:
         self._engine = engine
+        self._cash = cash
         self._account: Account | None = None
         self._profit = 0.0
+        self._figures = Figures(cash)
 
     def report(self, step: Step, phase: Phase = "live") -> list[Message]:
         """The trades that were closed and the signal; of history, a signal only where there are orders in it."""
         self._name_trades(step)
         fills = [self._fill(trade, step) for trade in step.closed]
         self._profit += sum(fill.profit for fill in fills)
+        for fill in fills:
+            self._figures.add(fill)
         signal = self._signal(step, phase)
         return [*fills, signal] if phase == "live" or signal.orders else [*fills]
 
@@ -47,10 +52,19 @@ class Reporter:
         average = sum(trade.size * trade.entry_price for trade in trades) / size if size else None
         equity, open_profit = self._equity(), float(broker.position.pl) if trades else 0.0
         said = Account(time_ms, size, average, equity, open_profit, self._profit, trades)
+        self._figures.mark(self._cash + self._profit, equity - open_profit + self._worst())
         if self._account and replace(self._account, time_ms=time_ms) == said:
             return []
         self._account = said
-        return [said]
+        return [replace(said, statistics=self._figures.news(self._profit))]
+
+    def _worst(self) -> float:
+        """The least open profit within the bar."""
+        data = self._engine.data
+        return min(
+            float(sum(trade.size * (prices[-1] - trade.entry_price) for trade in self._engine.broker.trades))
+            for prices in (data.Low, data.High)
+        )
 
     def flatten(self, time_ms: int) -> list[Message]:
         """The end: what would close all that is open, ordered and never filled here."""

@@ -42,7 +42,7 @@ class BacktestingRunner(Runner):
         self._settings.lookback = self._settings.lookback or found.lookback
         with faults(script, "cannot be run"):
             self._engine = Engine(found.kind, spec.inputs, self._settings)
-        self._reporter = Reporter(self._engine)
+        self._reporter = Reporter(self._engine, self._settings.cash)
         self._live = self._closed = False
         self._last_ms = 0
         self._logs: list[Message] = []

@@ -5,7 +5,7 @@ import { make } from "./header.js";
 
 /**
  * @typedef {Record<string, number | string | null>} Statistics  by PyneCore's names
- * @typedef {"money" | "count" | "ratio" | "percent" | "size"} Kind
+ * @typedef {"money" | "loss" | "count" | "ratio" | "percent" | "size"} Kind  a loss is said as an amount
  * @typedef {{name: string, kind: Kind, all: string, long?: string, short?: string}} Row
  */
 
@@ -19,7 +19,7 @@ const GROUPS = [
     [
       row("Net profit", "money", "Net Profit", "Net Profit"),
       row("Gross profit", "money", "Gross Profit", "Gross Profit"),
-      row("Gross loss", "money", "Gross Loss", "Gross Loss"),
+      row("Gross loss", "loss", "Gross Loss", "Gross Loss"),
       row("Commission paid", "money", "Commission Paid"),
       row("Buy & hold return", "money", "Buy & Hold Return"),
       row("Max equity run-up", "money", "Max Equity Run-up"),
@@ -81,14 +81,15 @@ function figure(said, name, kind) {
   if (value === undefined) return "";
   if (value === null) return "—";
   if (typeof value === "string") return value;
+  if (kind === "loss") return price(Math.abs(value), 2);
   if (kind === "percent") return `${price(value, 2)}%`;
   return kind === "count" ? price(value, 0) : kind === "size" ? amount(value) : price(value, kind === "ratio" ? 3 : 2);
 }
 
-/** @param {Statistics} said @param {string | undefined} name */
-function share(said, name) {
+/** @param {Statistics} said @param {string | undefined} name @param {Kind} kind */
+function share(said, name, kind) {
   const value = said[`${name} %`];
-  return typeof value === "number" ? `${price(value, 2)}%` : "";
+  return typeof value === "number" ? `${price(kind === "loss" ? Math.abs(value) : value, 2)}%` : "";
 }
 
 /**
@@ -103,7 +104,7 @@ export function statisticsTables(statistics) {
       .filter(({ all }) => said[all] !== undefined)
       .map(({ name, kind, all, long, short }) => {
         const cells = [all, long, short].map((key) =>
-          make("td", { class: "number" }, figure(said, key, kind), make("span", { class: "share" }, share(said, key))),
+          make("td", { class: "number" }, figure(said, key, kind), make("span", { class: "share" }, share(said, key, kind))),
         );
         return make("tr", {}, make("th", { scope: "row" }, name), ...cells);
       });
