@@ -16,7 +16,7 @@ from ..bus.names import Key, parse_key
 from ..bus.ohlcv import ohlcv_path
 from ..bus.plugins import configure, names
 from ..bus.secrets import Secret, without_secrets
-from ..bus.specs import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, place
+from ..bus.specs import ActorSpec, ProducerSpec, RunnerSpec, SinkSpec, place, seats_of
 from ..bus.tables import nearest
 from ..bus.topology import Topology, read
 from ..producers.contract import ConfigError
@@ -24,7 +24,7 @@ from ..producers.derived import fault_of
 from ..producers.keys import completed
 from ..producers.table import find_provider
 from ..runners import table as runners
-from ..runners.kinds import misfit
+from ..runners.kinds import check_inputs, misfit
 from ..sinks.table import find_sink
 
 
@@ -111,6 +111,9 @@ def _check_runner(topology: Topology, spec: RunnerSpec) -> None:
     if fault := misfit(topology.resolve(spec.script), spec.type):
         raise TopologyError([fault])  # its options are those of another type
     runners.check_options(spec.type, spec.options)
+    if spec.type == "python":
+        for seat in seats_of(spec):
+            check_inputs(topology.resolve(spec.script), seat.inputs)
 
 
 def _same_file(topology: Topology) -> Iterator[str]:

@@ -313,6 +313,28 @@ def test_a_script_of_another_type_is_told_its_own(
         assert f'ema.py is a strategy {"in" if own == "python" else "of"}' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ("length: int = 20", ["input 'lenth' is unknown: did you mean 'length'?"]),
+        ("lenth: float", ["input 'lenth' must be float, not string"]),
+        ("lenth: str = 'a'\n        size: float", ["input 'size' is missing"]),
+        ("lenth: str", []),
+        ("lenth: 'Any'", []),
+    ],
+)
+def test_inputs_of_a_strategy_in_python_are_judged_by_its_source(
+    config: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without running it; what is not plain there is judged when it starts."""
+    path = written(tmp_path, SOUND + 'type = "python"\ninputs = { lenth = "x" }\n')
+    source = f"from pynelive import Strategy\nclass A(Strategy):\n    class Config:\n        {config}\n"
+    (tmp_path / "ema.py").write_text(source + "raise SystemExit('it is run')\n")
+    assert app.main(["check", str(path)]) == (2 if words else 0)
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line, word in zip(said, words, strict=True) if word not in line] == []
+
+
 def test_a_secret_that_is_missing_is_one_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What takes its place until then is not blamed."""
     text = SOUND.replace('provider = "demo"', 'provider = "demo"\noptions.seed = { env = "NO_SUCH" }')
