@@ -110,12 +110,10 @@ async def join(run: RunDir, names: list[str], dice: random.Random) -> None:
         assert others == sorted(set(others))
 
 
-@pytest.mark.parametrize(("streams", "joins", "at_once"), [(1, 100, 10), (2000, 40, 4)])
-async def test_joins_at_random_instants_lose_and_double_nothing(
-    tmp_path: Path, streams: int, joins: int, at_once: int
-) -> None:
+@pytest.mark.parametrize("streams", [1, 2000])
+async def test_joins_at_random_instants_lose_and_double_nothing(tmp_path: Path, streams: int) -> None:
     """A hundred subscribers come at random instants under load and ask for 200 bars of history: each gets exactly
-    200 bars, then every later one, no seam; with one subscription, and forty with 2,000."""
+    200 bars, then every later one, no seam; with one subscription and with 2,000."""
     run, dice = run_dir(tmp_path), random.Random(7)
     names = [f"demo:S{n}@1" for n in range(streams)]
     async with publishing(run) as publisher:
@@ -123,7 +121,8 @@ async def test_joins_at_random_instants_lose_and_double_nothing(
             publisher.publish(name, Instrument(name, "1"))
         publisher.publish(names[0], *map(make_bar, range(300)))
         loading = asyncio.create_task(load(publisher, names, dice))
-        for _ in range(joins // at_once):
+        at_once = 10 if streams == 1 else 4
+        for _ in range(100 // at_once):
             await asyncio.gather(*(join(run, names, dice) for _ in range(at_once)))
         loading.cancel()
 
