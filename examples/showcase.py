@@ -24,8 +24,8 @@ def main(
     upper = plot(middle + spread, "upper", color=color.new(color.blue, 40), force_overlay=True)
     lower = plot(middle - spread, "lower", color=color.new(color.blue, 40), force_overlay=True)
     fill(upper, lower, color=color.new(color.blue, 92), title="band")
-    wide = spread > ta.sma(spread, 50)
-    plot(ta.ema(close, 50) if wide else na, "while wide", color=color.orange, linewidth=3, style=plot.style_linebr,
+    wide = spread > ta.sma(spread, length)
+    plot(ta.ema(close, 34) if wide else na, "while wide", color=color.orange, linewidth=3, style=plot.style_linebr,
          force_overlay=True)
     floor = ta.lowest(low, length)
     ceiling = ta.highest(high, length)
@@ -52,7 +52,7 @@ def main(
     plotchar(ta.rising(volume, 4), "volume rises", "▲", location.belowbar, color.orange, size=size.tiny,
              force_overlay=True)
     leap = close - open
-    plotarrow(leap if math.abs(leap) > ta.stdev(leap, 50) * 2 else na, "leap", color.lime, color.maroon,
+    plotarrow(leap if math.abs(leap) > ta.stdev(leap, length) * 2 else na, "leap", color.lime, color.maroon,
               minheight=12, maxheight=40, force_overlay=True)
     bgcolor(color.new(color.yellow, 93) if minute < 10 else na, title="first minutes", force_overlay=True)
     barcolor(color.yellow if high > high[1] and low < low[1] else na, title="outside bar")
