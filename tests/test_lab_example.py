@@ -156,7 +156,7 @@ def test_the_live_check_works_and_its_capture_can_be_played(tmp_path: Path, monk
     assert re.search(r"^capitalcom:BTCUSD@1 +\d+ .* equal$", said, re.MULTILINE), said
     assert "NOT" not in said
     capture = tmp_path / "live" / "ccxt_BINANCE_BTC_USDT_1.jsonl"
-    with played(capture, 30) as environment:
+    with played(capture, 90) as environment:
         said = checked(tmp_path / "again", 3, **environment)
     assert re.search(r"^ccxt:BINANCE:BTC/USDT@1 +[3-9].* equal$", said, re.MULTILINE), said
     assert "capitalcom" not in said
