@@ -2,11 +2,13 @@
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zmq  # noqa: F401 - behind PyneCore nobody could import it
 from hypothesis import settings
+from pynelive.bus import sockets
 
 sys.path.insert(0, str(Path(__file__).parent))
 from browser import chromium, up, visit  # noqa: F401 - fixtures
@@ -24,6 +26,14 @@ def _own_runtime_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("rt")))
     monkeypatch.setenv("PYNELIVE_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("PYNELIVE_BUS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_socket_is_left() -> Iterator[None]:
+    """What a test that fails leaves open would fail another one, in which it is collected."""
+    yield
+    for socket in [*sockets.context()._sockets]:
+        socket.close(linger=0)
 
 
 @pytest.fixture
