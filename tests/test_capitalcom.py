@@ -122,7 +122,7 @@ async def test_a_session_is_renewed_without_a_lost_bar(monkeypatch: pytest.Monke
         venue.follow(monkeypatch)
         async with connected(provider_of(venue, "BTCUSDT@1")) as provider:
             seen = Seen(provider)
-            await seen.until(lambda: provider.counters["renewals"] >= 2 and seen.least() >= 4)
+            await seen.until(lambda: provider.counters["renewals"] >= 2 and seen.least() >= 3)
         assert_true(venue, seen)
         assert venue.counters()["logins"] >= 3
 
