@@ -49,8 +49,8 @@ export class Report {
     /** @type {EquityCurve | null} */
     this.curve = null;
     this.loads = 0;
-    /** What is known must be at least as new as this: the server had begun to tell then. */
-    this.least = 0;
+    /** @type {(() => void)[] | null} what was told since the answer was asked for */
+    this.waiting = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
     this.tab = recall("strategy-tab", "Trades");
@@ -71,31 +71,33 @@ export class Report {
 
   // ---- what it hears ----
 
+  /** What is told while an answer is awaited may not be in it: it is taken behind the answer. */
   listen() {
-    /** @param {string} kind @param {(n: number, what: any) => void} take */
-    const on = (kind, take) => this.live.on(kind, (stream, n, what) => void (stream === this.run && this.whole && take(n, what)));
-    return [
-      this.live.on("hello", () => this.load()),
-      on("r", () => this.load()),
-      on("reset", () => this.load()),
-      this.live.on("n", (stream, n) => {
+    /** @param {string} kind @param {(n: number, ...what: any[]) => void} take */
+    const on = (kind, take) =>
+      this.live.on(kind, (stream, n, ...what) => {
         if (stream !== this.run) return;
-        this.least = n;
-        if (this.whole && n > this.known.run) this.load();
-      }),
+        if (this.waiting) this.waiting.push(() => take(n, ...what));
+        else if (this.whole) take(n, ...what);
+      });
+    const anew = ["hello", "r", "reset", "new"].map((kind) =>
+      this.live.on(kind, (stream) => void ((kind === "hello" || stream === this.run) && this.load())),
+    );
+    return [
+      ...anew,
+      on("n", (n) => void (n > this.known.run && this.load())),
       on("o", (n, account) => this.settle(n, account)),
       on("f", (n, fill) => void (n > this.known.trades && this.addTrade(fill))),
       on("g", (n, signal) => void (n > this.known.signals && this.addSignal(signal))),
       on("l", (n, log) => void (n > this.known.run && this.addLog(log))),
-      this.live.on("s", (stream, n, state, since_ms, reason) => {
-        if (stream === this.run && this.whole && n > this.known.run) this.turn({ state, since_ms, reason });
-      }),
+      on("s", (n, state, since_ms, reason) => void (n > this.known.run && this.turn({ state, since_ms, reason }))),
     ];
   }
 
   async load() {
     const load = ++this.loads;
     const { run } = this;
+    this.waiting ??= [];
     try {
       const [whole, trades, signals, pnl] = await Promise.all([
         getJson("/api/run", { run }),
@@ -111,8 +113,10 @@ export class Report {
       this.signals = signals.signals.reverse();
       this.points = pnl.points;
       this.peak = pnl.peak ?? -Infinity;
-      if (this.known.run < this.least) this.load();
       this.build();
+      const waited = this.waiting ?? [];
+      this.waiting = null;
+      for (const take of waited) take();
     } catch (error) {
       if (load === this.loads && !this.whole) this.refuse(/** @type {Error} */ (error).message);
     }
