@@ -80,7 +80,9 @@ class Browser:
         """Lose the connection; what is known stays known."""
         assert self._task
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
 
     async def _follow(self) -> None:
         while True:
@@ -154,9 +156,11 @@ class Browser:
         self.forming = head["forming"] and tuple(head["forming"][:6])
 
     async def bars(self, **query: object) -> tuple[dict[str, Any], list[Row]]:
-        """One page."""
+        """One page; asked for again where the bus is too busy to answer in time."""
         assert self._session
         params = {"stream": self.stream, **{name: str(value) for name, value in query.items()}}
-        async with self._session.get(f"{self.address}/api/bars", params=params) as answer:
-            assert answer.status == 200, await answer.text()
-            return decode_columns(await answer.read())
+        while True:
+            async with self._session.get(f"{self.address}/api/bars", params=params) as answer:
+                if answer.status != 503:
+                    assert answer.status == 200, await answer.text()
+                    return decode_columns(await answer.read())

@@ -23,7 +23,7 @@ from pynelive.bus.errors import Fault, Hopeless
 from pynelive.bus.messages import Bar, End, Instrument, State
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
-from pynelive.sinks.web.bars import row_of
+from pynelive.sinks.web.bars import BarStore, row_of
 from pynelive.sinks.web.sink import WebSink
 from support import STREAM, make_bar, publishing, run_dir, wait_until
 from topologies import Bench, running
@@ -100,6 +100,22 @@ async def _browsed(run: RunDir, steps: list[tuple[str, int]], kept: int) -> None
 
 def last_ms(known: Browser | Story) -> float:
     return max(known.rows, default=0.0)
+
+
+@given(st.lists(st.one_of(st.just(0), st.just(0), st.integers(1, 20)), min_size=30, max_size=60))
+def test_what_has_changed_since_any_number(story: list[int]) -> None:
+    """Whoever knows a stream as of any change has it whole with the answer, or is told to load it anew."""
+    store, known = BarStore(STREAM, None, 10), [dict[float, float]()]
+    for number, back in enumerate(story):
+        time_ms = (len(known[-1]) + 1 - min(back, len(known[-1]))) * 60_000  # the next bar, or a correction
+        store.take([structs.replace(make_bar(1), time_ms=time_ms, close=number + 0.5)])
+        known.append(known[-1] | {time_ms: number + 0.5})
+    assert store.n == len(story)
+    for since_n, before in enumerate(known):
+        page = store.page(since_n=since_n)
+        told = dict(zip(page.columns[0], page.columns[4], strict=True))
+        assert page.older or before | told == known[-1]
+    assert not store.page(since_n=store.n).older
 
 
 async def pages(session: aiohttp.ClientSession, address: str, limit: int) -> list[tuple[float, ...]]:

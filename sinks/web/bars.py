@@ -116,12 +116,13 @@ class BarStore:
             self._trim(len(self._times) - self._most)
 
     def _trim(self, count: int) -> None:
-        self._begun = self._added[count - 1]
+        first_ms = self._times[count]
+        gone = [n for time_ms, n in self._revised.items() if time_ms < first_ms]
+        self._begun = max(self._begun, self._added[count - 1], *gone)
+        self._revised = {time_ms: n for time_ms, n in self._revised.items() if time_ms >= first_ms}
         for column in self._columns:
             del column[:count]
         del self._added[:count]
-        first_ms = self._times[0]
-        self._revised = {time_ms: n for time_ms, n in self._revised.items() if time_ms >= first_ms}
 
     def _form(self, bar: Bar) -> Short | None:
         if bar.time_ms <= self.last_ms:
