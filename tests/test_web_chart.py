@@ -192,9 +192,9 @@ async def test_all_is_done_by_keys_links_and_in_a_narrow_window(visit: Visits, t
         await until(page, f"dashboard.stream === '{OTHER}' && {WINDOW}.closed.length === 1")
         assert page.url == f"{url}/?stream={OTHER}&tz=local"
         await page.keyboard.press("]")
-        await until(page, f"dashboard.stream === '{STREAM}' && {WINDOW}.live && {WINDOW}.closed.length === 5000")
+        await until(page, f"dashboard.stream === '{STREAM}' && {WINDOW}.live && {WINDOW}.closed.length >= 5000")
         await page.reload()
-        await until(page, f"dashboard.stream === '{STREAM}' && {WINDOW}.closed.length === 5000")
+        await until(page, f"dashboard.stream === '{STREAM}' && {WINDOW}.closed.length >= 5000")
         await says(page, "zone", "UTC+5:30")
         await page.context.close()
 

@@ -6,19 +6,19 @@ import { Feed } from "./feed.js";
 import { price, timeText, timeframeText, zoneOf } from "./format.js";
 import { make, mountHeader } from "./header.js";
 import { bindKeys } from "./keys.js";
-import { Legend, STATES } from "./legend.js";
-import { menuOf } from "./menus.js";
+import { Legend } from "./legend.js";
+import { bindTabs, menuOf } from "./menus.js";
 import { Scripts } from "./scripts.js";
 import { recall, remember } from "./settings.js";
 import { Streams, digits, partsOf } from "./streams.js";
 import { Search, WatchList } from "./watch.js";
 import { Live } from "./wire.js";
+import { emptinessOf, troubleOf } from "./words.js";
 
 /** @typedef {"linear" | "log" | "percent"} Scale */
 
 const DAY_MS = 86_400_000;
 const AHEAD = 100;
-const TROUBLE = ["down", "stale", "healing"];
 const ZONES = { exchange: "Exchange", local: "This computer", UTC: "UTC" };
 
 /** @param {string} id */
@@ -54,7 +54,7 @@ class ChartPage {
     mountAlerts(byId("alerts"), this.live, { go: ({ run, time_ms }) => this.goTo(time_ms, run), zone: () => this.engine.zone });
     this.listen();
     this.bindTools();
-    this.bindTabs();
+    bindTabs();
     this.setScale(this.scale);
     this.pointAt(this.at);
   }
@@ -187,18 +187,8 @@ class ChartPage {
     this.refresh();
   }
 
-  /** @returns {[state: string, sentence: string] | null} */
-  trouble() {
-    const row = this.row;
-    if (this.live.state === "lost") return ["lost", "The connection is lost: these are old prices. It is tried again by itself."];
-    if (this.failure && this.feed.window.length) return ["down", this.failure];
-    if (!row || !TROUBLE.includes(row.state)) return null;
-    const words = { down: "The source is down", stale: "The source is silent", healing: "Missing bars are being fetched" };
-    return [row.state, `${words[/** @type {"down" | "stale" | "healing"} */ (row.state)]}${row.reason ? `: ${row.reason}` : "."}`];
-  }
-
   showBanner() {
-    const [state, sentence] = this.trouble() ?? ["", ""];
+    const [state, sentence] = troubleOf(this.situation) ?? ["", ""];
     const banner = byId("banner");
     banner.hidden = sentence === "";
     if (banner.textContent === sentence) return;
@@ -208,7 +198,7 @@ class ChartPage {
 
   /** In words, why there is no chart. */
   showEmpty() {
-    const [title, text] = this.emptiness() ?? ["", ""];
+    const [title, text] = emptinessOf(this.situation) ?? ["", ""];
     const empty = byId("empty");
     empty.hidden = title === "";
     if (empty.dataset.title === title + text) return;
@@ -216,19 +206,10 @@ class ChartPage {
     empty.replaceChildren(make("strong", {}, title), make("p", {}, text));
   }
 
-  /** @returns {[title: string, text: string] | null} */
-  emptiness() {
-    if (this.feed.window.length && this.row) return null;
-    if (!this.streams.loaded) return ["Connecting …", "The streams of the bus are being asked for."];
-    if (!this.stream && this.run) return [`There is no script “${this.run}”`, "If it comes up later, it is shown here by itself."];
-    if (!this.stream) {
-      return ["No stream yet", "The bus is not up, or nobody has published a bar. This page shows it as soon as it is there."];
-    }
-    const name = this.stream;
-    if (!this.row) return [`There is no stream “${name}”`, "Choose another one. If it comes up later, it is shown here by itself."];
-    if (this.failure) return [`No bars of ${name}`, this.failure];
-    const state = STATES[this.row.state] ?? this.row.state;
-    return [`No bar of ${name} yet`, `The stream is there (${state}); its first bar is shown as soon as it is told.`];
+  /** What words.js says of. */
+  get situation() {
+    const { stream, run, row, failure, feed, streams, live } = this;
+    return { stream, run, row, failure, bars: feed.window.length > 0, asked: streams.loaded, lost: live.state === "lost" };
   }
 
   tick() {
@@ -353,18 +334,6 @@ class ChartPage {
     if (!keep) return;
     remember("zone", choice);
     history.replaceState(null, "", this.link());
-  }
-
-  bindTabs() {
-    const tabs = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[role=tab]"));
-    for (const tab of tabs) {
-      tab.addEventListener("click", () => {
-        for (const each of tabs) {
-          each.setAttribute("aria-selected", String(each === tab));
-          byId(each.getAttribute("aria-controls") ?? "").hidden = each !== tab;
-        }
-      });
-    }
   }
 
   get panelOpen() {

@@ -1,4 +1,4 @@
-// Menus that open under a button: the browser's own popovers, put beside what opens them.
+// Menus that open under a button (the browser's own popovers, put beside what opens them), and tabs.
 
 import { make } from "./header.js";
 
@@ -76,4 +76,17 @@ function step(menu, event) {
   const lines = [...menu.querySelectorAll("button")];
   lines[(lines.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement)) + way + lines.length) % lines.length]?.focus();
   event.preventDefault();
+}
+
+/** A tab of the page shows the panel that it controls, and hides those of the others. */
+export function bindTabs() {
+  const tabs = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[role=tab]"));
+  for (const tab of tabs) {
+    tab.addEventListener("click", () => {
+      for (const each of tabs) {
+        each.setAttribute("aria-selected", String(each === tab));
+        /** @type {HTMLElement} */ (document.getElementById(each.getAttribute("aria-controls") ?? "")).hidden = each !== tab;
+      }
+    });
+  }
 }

@@ -3,9 +3,11 @@
 // Closed bars and the forming one are series of their own: an update of a series costs as much as it has bars,
 // so that a tick moves a series of one bar. All that happens between two frames is drawn once.
 
-import { amount, momentText, price } from "../format.js";
+import { amount } from "../format.js";
+import { groundOf } from "./ground.js";
+import { RIGHT_OFFSET, candleOptions, chartOptions, themeColours } from "./look.js";
 import { OriginStrip } from "./origins.js";
-import { markText, zonedAxis } from "./scale.js";
+import { zonedAxis } from "./scale.js";
 import { Spot } from "./spot.js";
 
 /**
@@ -15,13 +17,12 @@ import { Spot } from "./spot.js";
  * @typedef {import("../window.js").Bar} Bar
  * @typedef {import("../window.js").BarWindow} BarWindow
  * @typedef {{mintick: number, digits: number, timeframeMs: number}} Grid
+ * @typedef {import("./ground.js").Ground} Ground
  * @typedef {{time: number | null}} Pointer  the time of the bar under the crosshair, null where it is over none
  */
 
 const BUNDLE = "/bundle/lightweight-charts.js";
-const RIGHT_OFFSET = 6;
 const MODES = { linear: 0, log: 1, percent: 2 };
-const NAMES = ["bg", "grid", "line", "text", "muted", "faint", "accent", "up", "down", "up-soft", "down-soft", "warn", "bad", "crosshair", "label", "press", "spot"];
 
 /** @returns {Promise<typeof import("lightweight-charts")>} */
 export function loadLibrary() {
@@ -31,12 +32,6 @@ export function loadLibrary() {
 /** The time of a bar as the engine wants it. @param {number} ms */
 export function stamp(ms) {
   return /** @type {Stamp} */ (ms / 1000);
-}
-
-/** The colours of the page's theme by their CSS names. */
-function themeColours() {
-  const style = getComputedStyle(document.documentElement);
-  return Object.fromEntries(NAMES.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
 export class ChartEngine {
@@ -53,7 +48,7 @@ export class ChartEngine {
     /** @type {Grid} */
     this.grid = { mintick: 0.01, digits: 2, timeframeMs: 60_000 };
     this.colours = themeColours();
-    this.api = library.createChartEx(element, zonedAxis(library, () => this.zone), this.options());
+    this.api = library.createChartEx(element, zonedAxis(library, () => this.zone), chartOptions(this));
     this.volume = this.addVolume();
     this.formingVolume = this.addVolume();
     this.closed = this.addCandles();
@@ -79,54 +74,8 @@ export class ChartEngine {
     this.ground = groundOf(this);
   }
 
-  options() {
-    const { bg, grid, muted, line, press, crosshair, label } = this.colours;
-    const cross = { color: crosshair, labelBackgroundColor: label };
-    return {
-      autoSize: true,
-      layout: {
-        background: { type: this.library.ColorType.Solid, color: bg },
-        textColor: muted,
-        fontSize: 11,
-        fontFamily: getComputedStyle(document.body).fontFamily,
-        panes: { separatorColor: line, separatorHoverColor: press, enableResize: true },
-      },
-      grid: { vertLines: { color: grid }, horzLines: { color: grid } },
-      crosshair: { mode: this.library.CrosshairMode.Normal, vertLine: cross, horzLine: cross },
-      rightPriceScale: { borderColor: line, minimumWidth: 64 },
-      timeScale: {
-        borderColor: line,
-        rightOffset: RIGHT_OFFSET,
-        barSpacing: 7,
-        minBarSpacing: 0.4,
-        timeVisible: this.grid.timeframeMs < 86_400_000,
-        secondsVisible: this.grid.timeframeMs < 60_000,
-        tickMarkFormatter: (/** @type {import("lightweight-charts").Time} */ time, /** @type {number} */ kind) =>
-          markText(this.zone, time, kind),
-      },
-      localization: {
-        timeFormatter: (/** @type {import("lightweight-charts").Time} */ time) =>
-          momentText(this.zone.at(Number(time) * 1000), this.grid.timeframeMs),
-      },
-    };
-  }
-
-  candleOptions() {
-    const { up, down } = this.colours;
-    const { digits, mintick } = this.grid;
-    return {
-      upColor: up,
-      downColor: down,
-      borderVisible: false,
-      wickUpColor: up,
-      wickDownColor: down,
-      priceLineColor: this.muted ? this.colours.faint : "",
-      priceFormat: { type: /** @type {const} */ ("custom"), minMove: mintick, formatter: (/** @type {number} */ value) => price(value, digits) },
-    };
-  }
-
   addCandles() {
-    return this.api.addSeries(this.library.CandlestickSeries, this.candleOptions(), 0);
+    return this.api.addSeries(this.library.CandlestickSeries, candleOptions(this), 0);
   }
 
   addVolume() {
@@ -362,8 +311,8 @@ export class ChartEngine {
   }
 
   restyle() {
-    this.api.applyOptions(this.options());
-    for (const series of [this.closed, this.forming]) series.applyOptions(this.candleOptions());
+    this.api.applyOptions(chartOptions(this));
+    for (const series of [this.closed, this.forming]) series.applyOptions(candleOptions(this));
   }
 }
 
@@ -371,55 +320,3 @@ export class ChartEngine {
 function candle({ time, open, high, low, close }) {
   return { time: stamp(time), open, high, low, close };
 }
-
-/**
- * What layers (a script's plots and drawings, trades) stand on. ``bars`` are those of the window, the forming one is
- * the last; their index is the engine's logical index. A layer gives its series no time outside of them.
- * @param {ChartEngine} engine
- */
-function groundOf(engine) {
-  const { window } = engine;
-  return {
-    library: engine.library,
-    api: engine.api,
-    /** the candles: primitives and markers are attached to it */
-    main: engine.closed,
-    bars: {
-      get length() {
-        return window.length;
-      },
-      /** @param {number} i */
-      time: (i) => window.at(i)?.time ?? NaN,
-      /** @param {number} i */
-      open: (i) => window.at(i)?.open ?? NaN,
-      /** @param {number} i */
-      high: (i) => window.at(i)?.high ?? NaN,
-      /** @param {number} i */
-      low: (i) => window.at(i)?.low ?? NaN,
-      /** @param {number} i */
-      close: (i) => window.at(i)?.close ?? NaN,
-      /** the last bar that opens at or before the time, -1 before the first @param {number} ms */
-      indexOf: (ms) => window.indexOf(ms),
-    },
-    get timeframeMs() {
-      return engine.grid.timeframeMs;
-    },
-    get mintick() {
-      return engine.grid.mintick;
-    },
-    get digits() {
-      return engine.grid.digits;
-    },
-    get dark() {
-      return document.documentElement.dataset.theme === "dark";
-    },
-    /** after the window was replaced, paged or trimmed @param {() => void} f */
-    onBars: (f) => engine.on("bars", f),
-    /** @param {() => void} f */
-    onTheme: (f) => engine.on("theme", f),
-    /** all work of one frame together, after the candles' own @param {() => void} f */
-    nextFrame: (f) => engine.nextFrame(f),
-  };
-}
-
-/** @typedef {ReturnType<typeof groundOf>} Ground */

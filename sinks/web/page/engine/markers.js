@@ -4,7 +4,7 @@
 import { amount, price, signed } from "../format.js";
 
 /**
- * @typedef {import("./chart.js").Ground} Ground
+ * @typedef {import("./ground.js").Ground} Ground
  * @typedef {{entry_id: string, entry_ms: number, entry_price: number, size: number, profit: number,
  *   entry_comment: string, exit_id: string, exit_ms: number | null, exit_price: number, exit_comment: string}} Trade
  *   as `/api/trades` has it; `exit_ms` is null while it is open
