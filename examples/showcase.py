@@ -49,7 +49,7 @@ def main(
               force_overlay=True)
     plotshape(bar_index % 20 == 10, "bottom", shape.circle, location.bottom, color.lime, size=size.tiny,
               force_overlay=True)
-    plotchar(ta.rising(volume, 4), "volume rises", "▲", location.belowbar, color.orange, size=size.tiny,
+    plotchar(ta.rising(volume, 2), "volume rises", "▲", location.belowbar, color.orange, size=size.tiny,
              force_overlay=True)
     leap = close - open
     plotarrow(leap if math.abs(leap) > ta.stdev(leap, length) * 2 else na, "leap", color.lime, color.maroon,

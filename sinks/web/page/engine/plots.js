@@ -106,6 +106,7 @@ function line(scene, points, width, breaks, steps) {
   canvas.lineWidth = width;
   canvas.lineJoin = "round";
   canvas.lineCap = "butt";
+  const level = (/** @type {number} */ y) => steps ? scene.sharp(y) + (width % 2) / 2 : y; // steps are sharp
   /** @type {string | null} */
   let color = null;
   points.forEach((point, number) => {
@@ -120,10 +121,10 @@ function line(scene, points, width, breaks, steps) {
       color = canvas.strokeStyle = point.color;
       color = point.color;
       canvas.beginPath();
-      canvas.moveTo(before.x, before.y);
+      canvas.moveTo(before.x, level(before.y));
     }
-    if (steps) canvas.lineTo(point.x, before.y);
-    canvas.lineTo(point.x, point.y);
+    if (steps) canvas.lineTo(point.x, level(before.y));
+    canvas.lineTo(point.x, level(point.y));
   });
   if (color !== null) canvas.stroke();
   alone(scene, points, width, breaks);
