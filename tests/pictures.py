@@ -71,6 +71,7 @@ def main(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
         bench = Bench(Path(place), TABLES)
+        bench.path.write_text(bench.path.read_text().replace('name = "bench"', 'name = "demo"'))
         with running(bench):
             server = address(bench)
             wait_for(lambda: _is_told(server), PATIENCE_S)
