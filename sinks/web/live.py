@@ -89,11 +89,14 @@ class Client:
         return waited
 
     async def write(self) -> None:
-        """Send what waits, all in one frame, for ever; a browser that does not read holds up only this."""
+        """Send what waits, all in one frame, until it has left; a browser that does not read holds up only this."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.socket.send_str(f"[{','.join(self._drop())}]")
+            try:
+                await self.socket.send_str(f"[{','.join(self._drop())}]")
+            except ConnectionError:
+                return  # it has left; who reads from it ends too
             await asyncio.sleep(_PAUSE_S)
 
 
