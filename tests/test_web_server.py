@@ -105,16 +105,18 @@ def last_ms(known: Browser | Story) -> float:
 @given(st.lists(st.one_of(st.just(0), st.just(0), st.integers(1, 20)), min_size=30, max_size=60))
 def test_what_has_changed_since_any_number(story: list[int]) -> None:
     """Whoever knows a stream as of any change has it whole with the answer, or is told to load it anew."""
-    store, known = BarStore(STREAM, None, 10), [dict[float, float]()]
+    store, known, last = BarStore(STREAM, None, 10), [dict[float, float]()], 2
     for number, back in enumerate(story):
-        time_ms = (len(known[-1]) + 1 - min(back, len(known[-1]))) * 60_000  # the next bar, or a correction
-        store.take([structs.replace(make_bar(1), time_ms=time_ms, close=number + 0.5)])
-        known.append(known[-1] | {time_ms: number + 0.5})
+        minute = max(last - back, 0) if back else last + 2  # a correction, a bar that comes late, or the next one
+        last = max(last, minute)
+        store.take([structs.replace(make_bar(1), time_ms=minute * 60_000, close=number + 0.5)])
+        known.append(known[-1] | {minute * 60_000: number + 0.5})
     assert store.n == len(story)
     for since_n, before in enumerate(known):
         page = store.page(since_n=since_n)
         told = dict(zip(page.columns[0], page.columns[4], strict=True))
         assert page.older or before | told == known[-1]
+        assert known[-1] | told == known[-1]
     assert not store.page(since_n=store.n).older
 
 
@@ -210,6 +212,11 @@ async def test_what_streams_say_beside_their_bars(tmp_path: Path) -> None:
             await wait_until(lambda: browser.rows == story.rows)
             publisher.publish(STREAM, End("played"))
             await wait_until(lambda: browser.state == "ended")
+            publisher.publish(STREAM, Instrument("BTC/USDT", "1", source="a third"), End("there was nothing"))
+            await wait_until(lambda: browser.state == "ended" and not browser.rows)
+            story.bars.clear()
+            story.say("bars", 2)
+            await wait_until(lambda: browser.state == "live" and browser.rows == story.rows)
             await browser.disconnect()
 
 
@@ -217,11 +224,13 @@ async def test_what_streams_say_beside_their_bars(tmp_path: Path) -> None:
     ("/api/streams", {"Host": "evil.example"}, 421, "not as 'evil.example'"),
     ("/api/streams", {"Origin": "http://evil.example"}, 403, "evil.example are refused"),
     ("/ws", {"Origin": "http://evil.example"}, 403, "evil.example are refused"),
+    ("/ws", {"Origin": "http://["}, 403, "[ are refused"),
     ("/api/bars?stream=demo:ETH@1", {}, 404, f"'demo:ETH@1': there is {STREAM}"),
     (f"/api/bars?stream={STREAM}&limit=20001", {}, 400, "at most 20,000"),
     (f"/api/bars?stream={STREAM}&limit=-1", {}, 400, "limit=-1"),
     (f"/api/bars?stream={STREAM}&before_ms=soon", {}, 400, "before_ms=soon"),
     (f"/api/bars?stream={STREAM}&before_ms=inf", {}, 400, "before_ms=inf"),
+    (f"/api/bars?stream={STREAM}&before_ms=-1e99", {}, 400, "before_ms=-1e99"),
     (f"/api/bars?stream={STREAM}&since_n=1.5", {}, 400, "since_n=1.5"),
     ("/nothing", {}, 404, "/nothing"), ("/page/../sink.py", {}, 404, "Not Found"),
 ])  # fmt: skip
@@ -254,23 +263,27 @@ async def test_others_are_let_in_by_the_token_alone(tmp_path: Path) -> None:
     run = run_dir(tmp_path)
     with pytest.raises(Hopeless, match="set a token"):
         WebSink(WebSink.Config(host="0.0.0.0"), tmp_path)
+    token = 's3;c"r\\é, %t!'
     jar = aiohttp.CookieJar(unsafe=True)
-    async with dashboard(run, token="s3cret!") as address, aiohttp.ClientSession(cookie_jar=jar) as session:
+    async with dashboard(run, token=token) as address, dashboard(run, token="other") as other, \
+            aiohttp.ClientSession(cookie_jar=jar) as session:
         for path in ("/", "/api/streams", "/ws", "/page/wire.js", "/api/streams?token=wrong"):
-            async with session.get(address + path, headers={"Authorization": "Bearer wrong"}) as answer:
+            async with session.get(address + path, headers={"Authorization": "Bearer wröng"}) as answer:
                 assert answer.status == 401, path
-        shown = {"Authorization": "Bearer s3cret!", "Host": "desk.example"}
+        shown = {"Authorization": f"Bearer {token}", "Host": "desk.example"}
         async with session.get(f"{address}/api/streams", headers=shown) as answer:
             assert answer.status == 200
-        async with session.get(f"{address}/api/streams?token=s3cret!&a=b", allow_redirects=False) as answer:
+        async with session.get(f"{address}/api/streams", params={"token": token, "a": "b"}, allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (303, "/api/streams?a=b")
             assert "HttpOnly" in answer.headers["Set-Cookie"]
-        async with session.get(f"{address}/api/streams") as answer:
-            assert answer.status == 200
+        for here, shows in ((other, "?token=other"), (address, "")):  # to a browser they are one host
+            async with session.get(f"{here}/api/streams{shows}") as answer:
+                assert answer.status == 200
 
 
 @pytest.mark.parametrize("text", [
     "", "no json", '["x"]', '["follow"]', '["follow", {"streams": 1}]', '["follow", {}, 1]', "[" * 100_000, b"bytes",
+    f'["follow", {{"streams": {list(map(str, range(1_001)))}}}]'.replace("'", '"'),
 ])  # fmt: skip
 async def test_a_message_that_is_not_understood(tmp_path: Path, text: str | bytes) -> None:
     """Its browser is told why and let go; another one stays."""

@@ -46,7 +46,7 @@ class BarStore:
         self.instrument = instrument
         self.forming: Row | None = None
         self.state = State("live", 0)
-        self.ended = False
+        self.end: End | None = None
         self.previous_close: float | None = None
         self._most = most
         self._clear()
@@ -68,12 +68,17 @@ class BarStore:
         """Keep what is said next; what the browsers are to be told of it."""
         said = []
         for message in messages:
+            if self.end and type(message) is not End:  # it goes on, as it was before
+                self.end = None
+                said.append(self._tell_state())
             if type(message) is Bar:
                 told = self._close(message) if message.closed else self._form(message)
             elif type(message) is State:
-                told = self._turn(message, ended=False)
+                self.state = message
+                told = self._tell_state()
             elif type(message) is End:
-                told = self._turn(State("closed", int(self.last_ms), message.reason), ended=True)
+                self.end = message
+                told = self._tell_state()
             elif type(message) is Instrument:
                 told = self._open(message)
             else:
@@ -96,7 +101,7 @@ class BarStore:
             self._correct(row)
         if self.forming and self.forming[0] <= bar.time_ms:
             self.forming = None
-        self.ended = False
+        self._trim()
         return ["b", self.stream, self.n, bar.time_ms, *row[1:6], 1, int(row[6])]
 
     def _correct(self, row: Row) -> None:
@@ -112,10 +117,11 @@ class BarStore:
         for column, value in zip(self._columns, row, strict=True):
             column.insert(at, value)
         self._added.insert(at, added)
-        if len(self._times) > self._most + max(self._most // 8, 1):
-            self._trim(len(self._times) - self._most)
 
-    def _trim(self, count: int) -> None:
+    def _trim(self) -> None:
+        count = len(self._times) - self._most
+        if count <= max(self._most // 8, 1):
+            return
         first_ms = self._times[count]
         gone = [n for time_ms, n in self._revised.items() if time_ms < first_ms]
         self._begun = max(self._begun, self._added[count - 1], *gone)
@@ -131,10 +137,9 @@ class BarStore:
         self.forming = row = row_of(bar)
         return ["b", self.stream, self.n, bar.time_ms, *row[1:6], 0, int(row[6])]
 
-    def _turn(self, state: State, ended: bool) -> Short:
+    def _tell_state(self) -> Short:
         self.n += 1
-        self.state, self.ended = state, ended
-        return ["s", self.stream, self.n, self.shown, state.since_ms, state.reason]
+        return ["s", self.stream, self.n, self.shown, self.state.since_ms, self.reason]
 
     def _open(self, instrument: Instrument) -> Short | None:
         """Something else under the same name begins anew."""
@@ -143,6 +148,7 @@ class BarStore:
             return None
         self.n += 1
         self.forming = self.previous_close = None
+        self.state = State("live", 0)
         self._clear()
         return ["reset", self.stream]
 
@@ -170,7 +176,12 @@ class BarStore:
     @property
     def shown(self) -> str:
         """How the stream is, in a word."""
-        return "ended" if self.ended else self.state.state
+        return "ended" if self.end else self.state.state
+
+    @property
+    def reason(self) -> str:
+        """Why it is so."""
+        return self.end.reason if self.end else self.state.reason
 
     @property
     def last(self) -> Row | None:
@@ -203,12 +214,12 @@ class BarStore:
         last, instrument = self.last, self.instrument
         timeframe = parse_key(self.stream.partition(":")[2]).timeframe
         return {
-            "stream": self.stream, "kind": self.kind, "state": self.shown, "reason": self.state.reason,
+            "stream": self.stream, "kind": self.kind, "state": self.shown, "reason": self.reason,
             "since_ms": self.state.since_ms, "n": self.n, "bars": len(self._times),
             "instrument": instrument and as_object("", instrument)["message"], "timeframe": timeframe,
             "timeframe_ms": timeframe_ms(timeframe), "last": last and as_row(last),
             "closed_ms": int(self.last_ms) if self._times else None, "previous_close": self.previous_close,
-            "run": None, "ended": self.ended,
+            "run": None, "ended": self.end is not None,
         }  # fmt: skip
 
     def quote(self) -> Short:
