@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Literal
+from contextlib import suppress
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -29,9 +30,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Wants(msgspec.Struct, frozen=True):
-    """What a browser follows."""
+    """What a browser follows; the streams are so few that the resets of all of them can wait for it."""
 
-    streams: frozenset[str] = frozenset()
+    streams: Annotated[frozenset[str], msgspec.Meta(max_length=1_000)] = frozenset()
     quotes: bool = False
     bus: bool = False
     alerts: bool = False
@@ -79,7 +80,7 @@ class Client:
 
     def _start_again(self) -> None:
         self._drop()
-        for stream in self.wants.streams:
+        for stream in ("", *self.wants.streams):
             self.say(_encode(["reset", stream]).decode())
 
     def _drop(self) -> list[str]:
@@ -162,6 +163,8 @@ class Live:
 
     async def _read(self, client: Client, desk: Desk) -> None:
         async for message in client.socket:
+            if message.type is WSMsgType.ERROR:
+                break  # it was too large, or nothing that a browser sends
             try:
                 if message.type is not WSMsgType.TEXT:
                     raise msgspec.DecodeError("it is no text")
@@ -170,5 +173,6 @@ class Live:
                     client.say(_encode(["n", stream, desk.stores[stream].n]).decode())
             except msgspec.DecodeError as error:
                 sentence = f"that is not understood ({error}): send [\"follow\", {{\"streams\": [\"…\"]}}]"
-                await client.socket.send_str(_encode([["error", sentence]]).decode())
+                with suppress(ConnectionError):  # it may be gone by now
+                    await client.socket.send_str(_encode([["error", sentence]]).decode())
                 await client.socket.close(code=1008, message=b"not understood")

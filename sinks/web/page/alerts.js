@@ -26,13 +26,14 @@ export function mountAlerts(element, live, { run, go, zone = chosenZone } = {}) 
   const list = make("ol", { class: "alerts", "data-testid": "alerts", "aria-live": "polite" });
   const none = make("p", { class: "empty" }, "No alerts yet. Scripts say them by alert(), alertcondition() and alert_message.");
   element.replaceChildren(notifyButton(), list, none);
-  /** @type {Set<string>} what is in the list: an answer may hold what was told meanwhile */
+  /** @type {Set<string>} what is in the list, and was of late: an answer may hold what was told meanwhile */
   const known = new Set();
 
   const show = (/** @type {Alert} */ alert) => {
     const key = `${alert.run} ${alert.time_ms} ${alert.title} ${alert.message}`;
     if (known.has(key)) return false;
     known.add(key);
+    if (known.size > 4 * MOST) known.delete(/** @type {string} */ (known.values().next().value));
     const older = [...list.children].find((line) => Number(/** @type {HTMLElement} */ (line).dataset.ms) <= alert.time_ms);
     list.insertBefore(row(alert, zone(), go), older ?? null);
     if (list.children.length > MOST) list.lastElementChild?.remove();
@@ -49,6 +50,7 @@ export function mountAlerts(element, live, { run, go, zone = chosenZone } = {}) 
   };
   const deaf = [
     live.on("hello", load),
+    live.on("reset", (/** @type {string} */ stream) => void (stream === "" && load())),
     live.on("a", (/** @type {string} */ stream, /** @type {number} */ _, /** @type {Omit<Alert, "run">} */ said) => {
       const alert = { run: stream, ...said };
       if ((!run || stream === run) && show(alert)) notify(alert);

@@ -182,6 +182,7 @@ filter.addEventListener("input", fill);
 live.follow({ bus: true, log: true });
 live.on("bus", show);
 live.on("log", (lines) => log.add(lines));
+live.on("reset", () => void loadLog());
 live.on("hello", () => {
   state.drawn = -1;
   void load();
