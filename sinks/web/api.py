@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Mapping, Sequence
-from math import inf, isfinite, nan
+from math import inf, nan
 from typing import Any
 
 import msgspec
@@ -17,6 +17,8 @@ from .bars import COLUMNS, ORIGINS, BarStore, Page, as_row, row_of
 from .state import Refusal, Web
 
 MOST_ROWS = 20_000
+MOST_MS = 8.64e15
+"""Times further from 1970 are none, in browsers too."""
 PATIENCE_S = 15.0
 """How long the bus, and a venue behind it, may take for a page."""
 
@@ -31,7 +33,7 @@ def routes(site: Web) -> list[web.RouteDef]:
     async def bars(request: web.Request) -> web.Response:
         query = request.query
         store = bar_store(site, query.get("stream", ""))
-        span = number(query, "before_ms", inf), number(query, "from_ms", -inf)
+        span = moment(query, "before_ms", inf), moment(query, "from_ms", -inf)
         page = store.page(*span, whole(query, "since_n"), limit(query))
         if "before_ms" in query and span[0] <= store.first_ms and "since_n" not in query:
             page = await _older(site, store.stream, *span, limit(query))
@@ -97,14 +99,14 @@ def as_columns(head: Mapping[str, Any], names: Sequence[str], columns: Sequence[
     return web.Response(body=body, content_type="application/octet-stream")
 
 
-def number(query: Mapping[str, str], name: str, default: float) -> float:
-    """:raises Refusal: it is no number"""
+def moment(query: Mapping[str, str], name: str, default: float) -> float:
+    """:raises Refusal: it is no time"""
     try:
         value = float(query[name]) if name in query else default
     except ValueError:
         value = nan
-    if name in query and not isfinite(value):
-        raise Refusal(400, f"{name}={query[name]} is no number")
+    if name in query and not abs(value) <= MOST_MS:
+        raise Refusal(400, f"{name}={query[name]} is no time in milliseconds")
     return value
 
 

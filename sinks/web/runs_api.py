@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ...bus.messages import fields_of
-from .api import as_columns, as_json, limit, number, whole
+from .api import as_columns, as_json, limit, moment, whole
 from .runs import Fields, RunStore, drawing_of
 from .state import Refusal, Web
 
@@ -36,7 +36,7 @@ def routes(site: Web) -> list[web.RouteDef]:
 
     async def pnl(request: web.Request) -> web.Response:
         store = run_store(site, request.query)
-        points = store.curve.points(min(whole(request.query, "points") or 2_000, _MOST_POINTS))
+        points = store.curve.points(min(max(whole(request.query, "points") or 2_000, 4), _MOST_POINTS))
         head = {"boot": site.desk.boot, "n": store.n, "run": store.stream, "currency": _currency(store)}
         return as_json({**head, "peak": store.curve.peak, "points": points})
 
@@ -116,7 +116,7 @@ def position(store: RunStore) -> Fields:
 
 def rows_of(stores: list[RunStore], name: str, query: Mapping[str, str]) -> list[Fields]:
     """The newest things of a kind that some runs have said before a time, oldest first."""
-    before_ms, count = number(query, "before_ms", inf), limit(query, 500)
+    before_ms, count = moment(query, "before_ms", inf), limit(query, 500)
     said = [(each.time_ms, store.stream, each) for store in stores for each in store.lists[name]
             if each.time_ms < before_ms]  # fmt: skip
     said.sort(key=lambda row: row[0])
@@ -128,7 +128,7 @@ def rows_of(stores: list[RunStore], name: str, query: Mapping[str, str]) -> list
 
 def _plots(site: Web, store: RunStore, query: Mapping[str, str]) -> web.Response:
     rows, older = store.plots.rows(
-        number(query, "before_ms", inf), number(query, "from_ms", -inf), whole(query, "since_n"), limit(query)
+        moment(query, "before_ms", inf), moment(query, "from_ms", -inf), whole(query, "since_n"), limit(query)
     )
     columns, index = store.plots.columns(rows), store.first_index
     head = {

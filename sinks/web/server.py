@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import socket
 import threading
@@ -11,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
@@ -26,7 +27,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HERE = Path(__file__).parent
 _PAGES = {"/": "index.html", "/bus": "bus.html", "/strategy": "strategy.html"}
-_COOKIE = "pynelive"
 _LOGO_STYLE = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
 """The one style element that lightweight-charts 5.2.1 adds, for its logo."""
 _HEADERS = {
@@ -52,6 +52,10 @@ class Server:
         self.site = site
         self._listening = listening
         self._token = token
+        self._cookie = f"pynelive-{listening.getsockname()[1]}"
+        """Cookies are of a host, whichever the port: another dashboard's must not take its place."""
+        self._ticket = hashlib.sha256(token.encode()).hexdigest()
+        """What the cookie holds: a token may have letters that a cookie may not."""
         self._loop = asyncio.new_event_loop()
         self._working: list[asyncio.Task[None]] = []
         self._broken: BaseException | None = None
@@ -135,43 +139,46 @@ class Server:
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let in who names this server, comes from its own pages, and shows the token if there is one."""
-        name = _host_of(f"//{request.host}")
+        name = _place_of(f"//{request.host}").hostname or ""
         if not self._token and not is_loopback(name):
             raise Refusal(421, f"this server answers as 127.0.0.1 or localhost and not as '{name}': "
                                "give it a token to reach it by another name")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc != request.host:
+        if origin is not None and _place_of(origin).netloc != request.host:
             raise Refusal(403, f"requests from pages of {origin} are refused")
         if self._token:
             if _same(request.query.get("token", ""), self._token):
                 return self._with_cookie(request)
-            if not _same(_shown(request), self._token):
+            if not self._is_shown(request):
                 raise Refusal(401, "a token is needed: open the page with ?token=… once, "
                                    "or send the header 'Authorization: Bearer …'")
         return await handler(request)
+
+    def _is_shown(self, request: web.Request) -> bool:
+        """The token in a header, or the cookie of who has shown it before."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return _same(token, self._token)
+        return _same(request.cookies.get(self._cookie, ""), self._ticket)
 
     def _with_cookie(self, request: web.Request) -> web.StreamResponse:
         """The token goes out of the address, where it would be seen and kept, into a cookie."""
         there = str(request.rel_url.without_query_params("token"))
         answer = web.Response(status=303, headers={"Location": there})
-        answer.set_cookie(_COOKIE, self._token, httponly=True, samesite="Strict")
+        answer.set_cookie(self._cookie, self._ticket, httponly=True, samesite="Strict")
         return answer
 
 
-def _shown(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else request.cookies.get(_COOKIE, "")
-
-
 def _same(shown: str, token: str) -> bool:
-    return hmac.compare_digest(shown.encode(), token.encode())
+    return hmac.compare_digest(shown.encode(errors="surrogateescape"), token.encode())
 
 
-def _host_of(url: str) -> str:
+def _place_of(url: str) -> SplitResult:
+    """Empty if it is no URL."""
     try:
-        return urlsplit(url).hostname or ""
+        return urlsplit(url)
     except ValueError:
-        return ""
+        return urlsplit("")
 
 
 def is_loopback(name: str) -> bool:
