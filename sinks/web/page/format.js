@@ -13,13 +13,13 @@ const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "
 const pad = (value, width = 2) => String(value).padStart(width, "0");
 
 /**
- * The number of decimals that a price on this grid needs: 2 for 0.01, 2 for 0.25, 0 for 5.
+ * The number of decimals that a price on this grid needs: 2 for 0.01, 2 for 0.25, 0 for 5, 8 for 0.00000001.
  * @param {number} mintick
  */
 export function digitsOf(mintick) {
   for (let digits = 0; digits < 12; digits++) {
     const scaled = mintick * 10 ** digits;
-    if (Math.abs(scaled - Math.round(scaled)) < 1e-6) return digits;
+    if (scaled > 0.5 && Math.abs(scaled - Math.round(scaled)) < 1e-6) return digits;
   }
   return 12;
 }

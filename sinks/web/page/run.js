@@ -67,7 +67,7 @@ export class RunFeed {
       ? this.page(last + 1, wanted.live ? null : wanted.to + 1) : null;
     if (!older && !newer) return;
     this.ask(async () => {
-      const pages = [await older, await newer];
+      const pages = await Promise.all([older, newer]);
       return () => {
         this.known = {
           from: Math.min(known.from, wanted.from), to: Math.max(known.to, wanted.to), live: known.live || wanted.live,
