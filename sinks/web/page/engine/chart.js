@@ -66,6 +66,8 @@ export class ChartEngine {
     this.look = "latest";
     this.drawn = -Infinity;
     this.muted = false;
+    /** @type {"linear" | "log" | "percent"} */
+    this.mode = "linear";
     /** @type {(() => void)[]} */
     this.after = [];
     /** @type {Record<"bars" | "theme" | "range" | "frame", Set<() => void>>} */
@@ -175,9 +177,11 @@ export class ChartEngine {
 
   drawForming() {
     const { forming } = this.window;
-    this.forming.setData(forming ? [candle(forming)] : []);
+    const apart = this.mode !== "percent"; // each series counts percents from its own first bar that is seen
+    if (forming && !apart) this.closed.update(candle(forming));
+    this.forming.setData(forming && apart ? [candle(forming)] : []);
     this.formingVolume.setData(forming ? [this.column(forming)] : []);
-    const shown = forming === null;
+    const shown = forming === null || !apart;
     if (this.closed.options().lastValueVisible !== shown) {
       this.closed.applyOptions({ lastValueVisible: shown, priceLineVisible: shown });
     }
@@ -273,6 +277,8 @@ export class ChartEngine {
 
   /** @param {"linear" | "log" | "percent"} name */
   setScale(name) {
+    if ((name === "percent") !== (this.mode === "percent")) this.draw("all");
+    this.mode = name;
     this.api.priceScale("right").applyOptions({ mode: MODES[name], autoScale: true });
   }
 
