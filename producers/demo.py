@@ -101,7 +101,9 @@ class Demo(Provider):
 
     async def watch(self) -> AsyncIterator[Update]:
         """All streams on one clock, each from its own next bar; raises ``EndOfData`` after ``bars`` bars."""
-        played = merge(*map(self._play, self.keys), key=itemgetter(0))
+        clocks = self._clocks()
+        events = (self._play(key, clocks[self._markets[key].crypto]) for key in self.keys)
+        played = merge(*events, key=itemgetter(0))
         async for update in paced(played, self.config.speed):
             if isinstance(update.message, Bar) and update.message.closed:
                 self._next[update.key] += 1
@@ -120,9 +122,22 @@ class Demo(Provider):
         """Sample symbols; every other symbol works as well."""
         return list(PRICES)
 
-    def _play(self, key: Key) -> Iterator[Event]:
+    def _clocks(self) -> dict[bool, int]:
+        """When it is as the playing begins, for markets round the clock (True) and for those that close.
+
+        Streams of the same hours go on together, whichever is behind catches up. Faster than real time a market that
+        closes skips its nights, and is ahead of one that never does.
+        """
+        if self.config.now or 0 < self.config.speed <= 1:
+            return dict.fromkeys((True, False), clock.now_ms() if self.config.now else self._now_ms)
+        clocks: dict[bool, int] = {}
+        for key, market in self._markets.items():
+            closed_ms = market.hours.slot(self._next[key] - 1).close_ms
+            clocks[market.crypto] = max(clocks.get(market.crypto, 0), closed_ms)
+        return clocks
+
+    def _play(self, key: Key, began_ms: int) -> Iterator[Event]:
         config, market, first = self.config, self._markets[key], self._next[key]
-        began_ms = clock.now_ms() if config.now else self._now_ms
         open_ms, before_ms = market.hours.slot(first).open_ms, market.hours.slot(first - 1).close_ms
         at_s = (before_ms - began_ms) / 1000 if config.now or open_ms == before_ms else 0.0  # one clock for all
         end = self._first[key] + config.bars if config.bars else market.hours.index_at(END_MS)
@@ -144,11 +159,11 @@ class Market:
     def __init__(self, seed: int, key: Key) -> None:
         self.key, self._seed = key, seed
         self._walk = Walk(seed, key.symbol)
-        self._crypto = "/" in key.symbol
-        self.hours: Hours = RoundTheClock(key.timeframe) if self._crypto else StockExchange(key.timeframe)
+        self.crypto = "/" in key.symbol
+        self.hours: Hours = RoundTheClock(key.timeframe) if self.crypto else StockExchange(key.timeframe)
         luck = self._walk.draws("price")[0]
         price = PRICES.get(key.symbol, 20 + 480 * luck * luck)
-        self.digits = 2 if not self._crypto or price >= 100 else 4 if price >= 1 else 6
+        self.digits = 2 if not self.crypto or price >= 100 else 4 if price >= 1 else 6
         self._price = price / _factor(self._walk.at(self.hours.epoch_s).level)
 
     def bar(self, index: int) -> Bar:
@@ -177,7 +192,7 @@ class Market:
             mintick=1 / 10**self.digits,
             source="demo:" + blake2b(f"{_MODEL} {self._seed}".encode(), digest_size=4).hexdigest(),
         )
-        plain = replace(plain, basecurrency=base, currency=rest.partition(":")[0]) if self._crypto \
+        plain = replace(plain, basecurrency=base, currency=rest.partition(":")[0]) if self.crypto \
             else replace(plain, kind="stock", mincontract=1.0)
         return self.hours.describe(plain)
 
@@ -186,7 +201,7 @@ class Market:
 
     def _volume(self, activity_s: float) -> float:
         """About half a million dollars a minute in crypto, two in a stock, which trades in whole shares."""
-        return round(activity_s * 8_000 / self._price, 4) if self._crypto \
+        return round(activity_s * 8_000 / self._price, 4) if self.crypto \
             else float(max(round(activity_s * 32_000 / self._price), 1))
 
 

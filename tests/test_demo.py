@@ -107,6 +107,17 @@ async def test_a_killed_demo_goes_on_as_if_nothing_had_happened(key: Key, last: 
     assert closed(whole, key) == expected_bars(7, key, 0, 40)
 
 
+async def test_markets_go_on_at_the_same_pace() -> None:
+    """A stock skips its nights and is days ahead; after a restart the other market does not rush after it."""
+    streams = [Key("BTC/USDT", "1"), Key("AAPL", "1")]
+    first = await play(demo(streams, forming=0, speed=1e9), at_most=2_000)
+    resumed = demo(streams, forming=0, speed=1e9)
+    for key in streams:
+        resumed.resume_after(key, closed(first, key)[-1].time_ms)
+    rest = await play(resumed, at_most=200)
+    assert all(95 <= len(closed(rest, key)) <= 101 for key in streams)
+
+
 async def test_forming_updates_grow_into_the_closed_bar() -> None:
     """Highs only rise, lows only fall, volume only grows, and the closed bar is what they have seen."""
     updates = [update.message for update in await play(demo([BTC], bars=50, forming=7))]
