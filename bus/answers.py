@@ -131,6 +131,8 @@ def _first_bar_ms(journal: Journal, track: Track) -> float:
 def _last_bars(journal: Journal, track: Track, last: int, only_kept: bool) -> tuple[Span, int]:
     wanted = track.bars - last
     kept = track.bars_before(0) if track.places else track.bars
+    if only_kept and wanted <= kept:  # all of it: who has no bar yet may have said why
+        return Span(track.first, track.head), 0
     missing = 0 if only_kept else max(kept - wanted, 0)
     if last <= 0 or not track.places:
         return Span(track.head, track.head, missing=missing), len(track.places)

@@ -203,6 +203,12 @@ async def test_what_streams_say_beside_their_bars(tmp_path: Path) -> None:
             assert (await ask("/api/health"))["out"] == [STREAM]
             (stream,) = (await ask("/api/streams"))["streams"]  # type: ignore[misc]
             assert (stream["stream"], stream["reason"], stream["closed_ms"]) == (STREAM, "no network", 180_000)
+            publisher.publish("demo:ETH@1", Instrument("ETH", "1"), State("down", 7, "never up"))
+            async with dashboard(run) as late:
+                other = Browser(late, "demo:ETH@1")
+                other.connect()
+                await wait_until(lambda: other.state == "down")
+                await other.disconnect()
         shutil.rmtree(run.journals / "demo")
         async with publishing(run) as publisher:
             publisher.publish(STREAM, Instrument("BTC/USDT", "1", source="another"))
@@ -273,7 +279,8 @@ async def test_others_are_let_in_by_the_token_alone(tmp_path: Path) -> None:
         shown = {"Authorization": f"Bearer {token}", "Host": "desk.example"}
         async with session.get(f"{address}/api/streams", headers=shown) as answer:
             assert answer.status == 200
-        async with session.get(f"{address}/api/streams", params={"token": token, "a": "b"}, allow_redirects=False) as answer:
+        query = {"token": token, "a": "b"}
+        async with session.get(f"{address}/api/streams", params=query, allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"]) == (303, "/api/streams?a=b")
             assert "HttpOnly" in answer.headers["Set-Cookie"]
         for here, shows in ((other, "?token=other"), (address, "")):  # to a browser they are one host
