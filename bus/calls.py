@@ -31,7 +31,8 @@ class Start(Struct, frozen=True, array_like=True):
     ``seq``: at this message. ``from_ms``: at the first record whose latest bar is not before this time, so
     that a consumer that has that bar sees the revisions after it. ``last``: so that the last N closed bars
     follow; with ``kept`` no more than are kept, and at the earliest if these are all. ``older``: at the earliest,
-    with so many bars of the source's history before it. With ``picture`` a script's stream is told first as it stands there, unless it begins there.
+    with so many bars of the source's history before it. With ``picture`` a script's stream is told first as it stands
+    there, unless it begins there.
     """
 
     seq: int | None = None

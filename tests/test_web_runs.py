@@ -53,6 +53,7 @@ def look(store: RunStore, from_ms: float, since: dict[str, int]) -> dict[str, An
     at, _ = store.plots.rows(from_ms=from_ms, limit=_MOST)
     columns = {title: [None if isnan(v) else v for v in column] for title, column in store.plots.columns(at).items()}
     lists = {name: list(said)[since.get(name, 0):] for name, said in store.lists.items()}
+    columns["times"] = list(store.plots.times[at.start:at.stop])
     plotted = {title: values for title, values in columns.items() if any(value is not None for value in values)}
     whole = {key: value for key, value in whole_run(store).items() if key not in ("n", "logs")}
     return {
@@ -127,7 +128,7 @@ def test_who_was_away_gets_what_has_changed() -> None:
             at, older = store.plots.rows(since_n=known)
             assert not older
             columns = store.plots.columns(at)
-            seen |= dict(zip(columns[""], columns["a"], strict=True))
+            seen |= dict(zip(store.plots.times[at.start:at.stop], columns["a"], strict=True))
             known = store.n
     assert list(seen) == list(range(1, 196))
     assert store.plots.rows(since_n=1).older
@@ -136,6 +137,8 @@ def test_who_was_away_gets_what_has_changed() -> None:
     assert store.plots.rows(limit=3) == (range(len(store.plots.times) - 3, len(store.plots.times)), True)
     again = store.take([OPENING])
     assert (again, store.plots.rows()) == ([["r", "run:script", store.n]], (range(0), False))
+    assert store.plots.rows(since_n=store.n - 1).older  # who has missed that it began knows another run
+    assert not store.plots.rows(since_n=store.n).older
 
 
 def stream_of(host: Result, bars: Bars, transition: int) -> list[Message]:
@@ -159,7 +162,7 @@ def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
     at, _ = store.plots.rows(limit=_MOST)
     columns = store.plots.columns(at)
     written = rows(Path(host["output"]) / "plot.csv")
-    for title in list(columns)[1:]:
+    for title in columns:
         assert list(columns[title]) == pytest.approx([float(row[title]) for row in written], nan_ok=True)
     exits = [row for row in rows(Path(host["output"]) / "trades.csv") if row["Type"].startswith("Exit")]
     trades = [row for row in exits if row["Signal"] != "Open"]

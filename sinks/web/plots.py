@@ -24,12 +24,14 @@ class Plots:
     """What a run has plotted on its closed bars; a bar is executed once, and never an older one after it.
 
     :param most: so many bars are kept; the oldest are let go of, an eighth of them at a time
+    :param begun: the number of the change that the run began with: who knows an earlier one knows another run
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, begun: int = 0) -> None:
         self.times = array("d")
         """When each bar opens, ascending (ms)."""
         self._most = most
+        self._begun = begun
         self._changed = array("q")
         """By row the number of its last change, never falling."""
         self._gone = -1
@@ -90,13 +92,13 @@ class Plots:
         if since_n is not None:
             low = max(low, bisect_right(self._changed, since_n))
             first = max(low, high - limit)
-            return Rows(range(first, high), first > low or since_n < self._gone)
+            return Rows(range(first, high), first > low or since_n < max(self._begun, self._gone))
         first = min(max(low, high - limit), high)
         return Rows(range(first, high), first > low or (self._gone >= 0 and from_ms < self.times[0]))
 
     def columns(self, rows: range) -> dict[str, array[float]]:
-        """The times of the rows and their values, by title; na is NaN, true is 1."""
-        return {name: column[rows.start : rows.stop] for name, column in [("", self.times), *self._columns.items()]}
+        """The values of the rows, by title, which can be any; na is NaN, true is 1."""
+        return {title: column[rows.start : rows.stop] for title, column in self._columns.items()}
 
     def styles(self, rows: range) -> list[tuple[int, str, Any]]:
         """Of each plot what holds on the first row, and how it changes on those after it: when, its id, how."""

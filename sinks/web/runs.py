@@ -54,11 +54,11 @@ class RunStore:
         self.stream = stream
         self.n = 0
         self._most = most
-        self._begin()
+        self._begin(self.n)
 
-    def _begin(self) -> None:
+    def _begin(self, begun: int) -> None:
         self.picture = Picture()
-        self.plots = Plots(self._most)
+        self.plots = Plots(self._most, begun)
         self.curve = Curve(self._most)
         self.forming: Plot | None = None
         self.end: End | None = None
@@ -73,7 +73,7 @@ class RunStore:
         said = []
         for message in messages:
             if type(message) is Run:  # another one: nothing of the last one stands
-                self._begin()
+                self._begin(self.n + 1)
             if not (type(message) is Plot and not message.closed):
                 self.picture.take((message,))
             taker = _TAKERS.get(type(message))

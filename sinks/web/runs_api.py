@@ -130,17 +130,16 @@ def _plots(site: Web, store: RunStore, query: Mapping[str, str]) -> web.Response
     rows, older = store.plots.rows(
         moment(query, "before_ms", inf), moment(query, "from_ms", -inf), whole(query, "since_n"), limit(query)
     )
-    columns, index = store.plots.columns(rows), store.first_index
+    times, columns, index = store.plots.times[rows.start : rows.stop], store.plots.columns(rows), store.first_index
     head = {
         "boot": site.desk.boot, "n": store.n, "run": store.stream, "older": older, "anchor": store.anchor,
         "first_index": None if index is None else index + rows.start,
         "styles": store.plots.styles(rows), "texts": store.plots.texts(rows), "forming": forming(store),
     }  # fmt: skip
     if query.get("format") != "json":
-        return as_columns(head, ["time_ms", *list(columns)[1:]], list(columns.values()))
-    times = [int(time_ms) for time_ms in columns.pop("")]
+        return as_columns(head, ["time_ms", *columns], [times, *columns.values()])
     named = {title: [None if isnan(value) else value for value in column] for title, column in columns.items()}
-    return as_json({**head, "time_ms": times, "plots": named})
+    return as_json({**head, "time_ms": list(map(int, times)), "plots": named})
 
 
 def forming(store: RunStore) -> Fields | None:

@@ -21,7 +21,7 @@ export function digitsOf(mintick) {
     const scaled = mintick * 10 ** digits;
     if (scaled > 0.5 && Math.abs(scaled - Math.round(scaled)) < 1e-6) return digits;
   }
-  return 12;
+  return mintick > 0 ? 12 : 2;
 }
 
 /** @type {Map<number, Intl.NumberFormat>} */
@@ -34,6 +34,7 @@ const formats = new Map();
  */
 export function price(value, digits) {
   if (!Number.isFinite(value)) return "—";
+  if (Math.abs(value) >= 1e15) return value.toExponential(2).replaceAll("-", MINUS);
   let format = formats.get(digits);
   if (format === undefined) {
     format = new Intl.NumberFormat("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -74,11 +75,21 @@ export function percent(from, to) {
  * @param {number} value
  */
 export function amount(value) {
-  if (!Number.isFinite(value)) return "—";
+  if (!(Math.abs(value) < 1e15)) return price(value, 2);
   for (const [unit, letter] of /** @type {[number, string][]} */ ([[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "K"]])) {
     if (Math.abs(value) >= unit) return `${price(value / unit, 2)}${letter}`;
   }
   return price(value, Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 1 ? 2 : 4);
+}
+
+/**
+ * What a script measures, of any size: `45.60M`, `70.00`, `0.00001234`.
+ * @param {number} value
+ */
+export function measure(value) {
+  const size = Math.abs(value);
+  if (size >= 1e6) return amount(value);
+  return price(value, size >= 1 || size < 1e-9 ? 2 : Math.max(2, 3 - Math.floor(Math.log10(size))));
 }
 
 /**

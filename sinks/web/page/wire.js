@@ -46,9 +46,9 @@ export async function getColumns(path, params = {}) {
   const length = new DataView(body).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, length)));
   /** @type {Record<string, Float64Array>} */
-  const columns = {};
+  const columns = Object.create(null); // a plot may be called anything, also what objects have anyway
   head.columns.forEach((/** @type {string} */ name, /** @type {number} */ place) => {
-    columns[name] = new Float64Array(body, 4 + length + place * head.count * 8, head.count);
+    columns[name] ??= new Float64Array(body, 4 + length + place * head.count * 8, head.count);
   });
   return { head, columns };
 }

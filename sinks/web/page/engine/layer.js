@@ -1,5 +1,6 @@
 // What of one study is on one pane: what the engine asks for, and all that is painted there.
 
+import { measure } from "../format.js";
 import { drawBarColors, drawCandles } from "./candles.js";
 import { drawBox, drawLine, drawLinefill, drawPolyline } from "./drawings.js";
 import { drawBackground, drawFill } from "./fills.js";
@@ -62,7 +63,7 @@ export class Layer {
     const { api, library } = this.study.ground;
     const series = api.addSeries(library.LineSeries, {
       lineVisible: false, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false,
-      autoscaleInfoProvider: () => this.autoscale(),
+      autoscaleInfoProvider: () => this.autoscale(), priceFormat: { type: "custom", minMove: 1e-8, formatter: measure },
     }, api.panes().length);
     series.getPane().setStretchFactor(api.panes()[0].getStretchFactor() * PANE_SHARE);
     this.settle(series);

@@ -38,7 +38,7 @@ export class Rows {
    * @param {number} row
    */
   value(title, row) {
-    if (row === this.times.length && this.forming) return number(this.forming.values[title]);
+    if (row === this.times.length && this.forming) return own(this.forming.values, title);
     return this.columns.get(title)?.[row] ?? NaN;
   }
 
@@ -68,8 +68,8 @@ export class Rows {
     const { times, styles } = this.changes.get(id) ?? { times: [], styles: [] };
     let place = first < this.length ? after(times, this.time(first)) - 1 : -1;
     return (row) => {
-      const now = row === this.times.length ? this.forming?.styles[id] : undefined;
-      if (now !== undefined) return now;
+      const now = row === this.times.length ? this.forming?.styles : undefined;
+      if (now && Object.hasOwn(now, id)) return now[id];
       while (times[place + 1] <= this.time(row)) place++;
       return place < 0 ? undefined : styles[place];
     };
@@ -140,7 +140,7 @@ export class Rows {
     for (const title of Object.keys(values)) {
       if (!this.columns.has(title)) this.columns.set(title, new Array(row).fill(NaN));
     }
-    for (const [title, column] of this.columns) column[row] = number(values[title]);
+    for (const [title, column] of this.columns) column[row] = own(values, title);
     for (const [id, style] of Object.entries(styles)) {
       const changes = this.changes.get(id) ?? { times: [], styles: [] };
       this.changes.set(id, changes);
@@ -186,8 +186,9 @@ function after(times, time) {
   return low;
 }
 
-/** @param {unknown} value */
-function number(value) {
+/** @param {Values} values @param {string} title */
+function own(values, title) {
+  const value = Object.hasOwn(values, title) ? values[title] : null;
   if (typeof value === "number") return value;
   return typeof value === "boolean" ? Number(value) : NaN;
 }

@@ -2,6 +2,7 @@
 // own. The engine is asked for nothing but scales, panes and a place to paint: what is painted is all here, so that
 // Pine's rules hold and an update costs what is visible, not what is known.
 
+import { measure, price } from "../format.js";
 import { Drawn } from "./drawn.js";
 import { Layer, ORDER } from "./layer.js";
 import { Rows } from "./rows.js";
@@ -220,9 +221,8 @@ export class Study {
    */
   text(meta, value) {
     if (Number.isNaN(value)) return "∅";
-    const prices = this.isAbove(meta) ? this.ground.digits : Math.abs(value) >= 1 || value === 0 ? 2 : 5;
-    const digits = meta.precision ?? prices;
-    return value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    if (meta.precision === undefined && !this.isAbove(meta)) return measure(value);
+    return price(value, meta.precision ?? this.ground.digits);
   }
 }
 
