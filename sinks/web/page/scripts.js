@@ -116,7 +116,7 @@ export class Scripts {
   }
 }
 
-/** A strategy's trades on the candles: asked for again when one was opened or closed. */
+/** A strategy's trades on the candles: asked for once, and kept by what is told. */
 class Trades {
   /**
    * @param {ChartEngine} engine
@@ -126,35 +126,87 @@ class Trades {
   constructor(engine, live, run) {
     this.run = run;
     this.markers = new TradeMarkers(engine.ground, run);
+    /** @type {any[]} */
+    this.closed = [];
+    /** @type {any[]} */
+    this.open = [];
+    /** the change number up to which the closed ones are here */
+    this.n = 0;
+    /** answers to what was asked before the last turn are no longer wanted */
+    this.turn = 0;
+    /** @type {(() => void)[] | null} what was told while they are asked for */
+    this.waiting = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.timer = undefined;
-    const soon = (/** @type {string} */ of) => of === run && this.soon();
-    this.deaf = [live.on("f", soon), live.on("o", soon), live.on("r", soon), live.on("reset", soon), live.on("hello", () => this.load())];
+    const load = (/** @type {string} */ of) => void (of === run && this.load());
+    /** @param {(n: number, said: any) => void} take */
+    const hear = (take) => (/** @type {string} */ of, /** @type {number} */ n, /** @type {any} */ said) => {
+      if (of !== run) return;
+      if (this.waiting) this.waiting.push(() => take(n, said));
+      else take(n, said);
+    };
+    this.deaf = [
+      live.on("f", hear((n, fill) => n > this.n && this.add(n, fill))),
+      live.on("o", hear((_, { open_trades }) => this.hold(open_trades))),
+      live.on("r", load),
+      live.on("reset", load),
+      live.on("hello", () => this.load()),
+    ];
     this.load();
+  }
+
+  /**
+   * @param {number} n
+   * @param {any} fill
+   */
+  add(n, fill) {
+    this.n = n;
+    this.closed.push(fill);
+    this.soon();
+  }
+
+  /** @param {any[]} open */
+  hold(open) {
+    this.open = open;
+    this.soon();
   }
 
   /** Several things are said of one bar. */
   soon() {
-    this.timer ??= setTimeout(() => this.load(), PAUSE_MS);
+    this.timer ??= setTimeout(() => this.show(), PAUSE_MS);
+  }
+
+  show() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.closed = this.closed.slice(-MOST_TRADES);
+    this.markers.setTrades(this.closed);
+    this.markers.setOpen(this.open);
   }
 
   async load() {
-    clearTimeout(this.timer);
-    this.timer = undefined;
+    const { run } = this;
+    const turn = ++this.turn;
+    this.waiting ??= [];
     try {
-      const { run } = this;
-      const [{ trades }, { positions }] = await Promise.all([
+      const [{ n, trades }, { positions }] = await Promise.all([
         getJson("/api/trades", { run, limit: MOST_TRADES }),
         getJson("/api/positions", { run }),
       ]);
-      this.markers.setTrades(trades);
-      this.markers.setOpen(positions[0]?.open_trades ?? []);
+      if (turn !== this.turn) return;
+      [this.n, this.closed, this.open] = [n, trades, positions[0]?.open_trades ?? []];
+      this.show();
     } catch (error) {
       if (!(error instanceof Error)) throw error; // else the run is not there now; it is heard of when it is
+      if (turn !== this.turn) return;
     }
+    const waited = this.waiting ?? [];
+    this.waiting = null;
+    for (const take of waited) take();
   }
 
   remove() {
+    this.turn++;
     clearTimeout(this.timer);
     for (const end of this.deaf) end();
     this.markers.remove();
