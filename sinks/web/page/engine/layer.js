@@ -65,6 +65,7 @@ export class Layer {
       lineVisible: false, lastValueVisible: false, priceLineVisible: false, crosshairMarkerVisible: false,
       autoscaleInfoProvider: () => this.autoscale(), priceFormat: { type: "custom", minMove: 1e-8, formatter: measure },
     }, api.panes().length);
+    series.priceScale().applyOptions({ mode: library.PriceScaleMode.Normal }); // the prices' scale may be another one
     series.getPane().setStretchFactor(api.panes()[0].getStretchFactor() * PANE_SHARE);
     this.settle(series);
     return series;
