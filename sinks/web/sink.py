@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bus.calls import Start
-from ...bus.errors import Fault, Hopeless
+from ...bus.errors import Fault, TopologyError
 from ...bus.messages import Instrument
 from ...bus.rundir import RunDir
 from ...bus.topology import Topology
@@ -40,16 +40,23 @@ class WebSink(Sink):
         token: str = ""
         bars: int = 100_000
 
+        def __post_init__(self) -> None:
+            problems = []
+            if not (is_loopback(self.host) or self.token):
+                problems.append(f"option 'host' is \"{self.host}\", which lets others in: set a token, such as "
+                                "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
+            if not 0 <= (self.port or 0) <= 65535:
+                problems.append(f"option 'port' is {self.port}: write 1 to 65535, or 0 for any")
+            if self.bars < 1:
+                problems.append(f"option 'bars' is {self.bars}: at least one has to be kept")
+            if problems:
+                raise TopologyError(problems)
+
     forming = True
     stays = True
 
     def __init__(self, config: Any, base: Path) -> None:
         super().__init__(config, base)
-        if not (is_loopback(config.host) or config.token):
-            raise Hopeless(f"host = \"{config.host}\" lets others in: set a token, such as "
-                           "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
-        if config.bars < 1:
-            raise Hopeless(f"bars = {config.bars}: at least one has to be kept")
         self._server: Server | None = None
 
     def attach(self, run: RunDir, topology: Topology, name: str) -> None:
@@ -103,7 +110,7 @@ def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
         if port is None:
             return _listening(host, 0, taken)
         raise Fault(f"{host}:{port} cannot be listened on ({error.strerror or error}): "
-                    "choose another port, or leave it out for a free one") from None
+                    "choose another host or port, or leave the port out for a free one") from None
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -119,5 +126,5 @@ def _port_in(taken: Path) -> int:
 
 
 def _url(host: str, port: int) -> str:
-    name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, f"[{host}]" if ":" in host else host)
+    name = socket.gethostname() if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}"
