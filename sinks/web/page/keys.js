@@ -24,8 +24,11 @@ export function bindKeys(bindings, panel) {
   }
 }
 
-/** Whether what has the focus takes the key itself. @param {KeyboardEvent} event */
+/**
+ * Whether what has the focus takes the key itself; what is in a dialog that was closed just now has it for a moment yet.
+ * @param {KeyboardEvent} event
+ */
 function isTaken(event) {
   const target = /** @type {HTMLElement} */ (event.target);
-  return target.closest("input, select, textarea, dialog, [popover]") !== null;
+  return target.checkVisibility() && target.closest("input, select, textarea, dialog, [popover]") !== null;
 }
