@@ -46,7 +46,7 @@ class PythonRunner(Runner):
         self._path = script
         self._book = Book(options.cash, options.commission, instrument.pointvalue)
         self._cash = options.cash
-        self._figures = Figures(options.cash)
+        self._figures = Figures(options.cash, instrument.pointvalue)
         self._trade_history = spec.trade_history
         self._updates = spec.updates
         self._live = self._stopped = False

@@ -9,7 +9,7 @@ PyneCore keeps a script's state in its modules, hence one script a process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from .book import Book
 from .contexts import Contexts, runner_of
 from .contract import Allowed
 from .faults import line_of, text_of
+from .figures import Sides
 from .looks import Looks
 
 Plots = dict[str, pynecore.PlotValue]
@@ -97,6 +98,7 @@ class Script:
         self._account: Account | None = None
         self._is_strategy = self.kind == "strategy"
         self._counted = -1
+        self._sides = Sides()
         self._measured = 0
         pynecore.listen(self)
 
@@ -238,7 +240,7 @@ class Script:
                 self._executed_forming(item)
             item = caller.switch()
 
-    def _executed(self, candle: pynecore.OHLCV, plots: Plots, trades: Iterable[object]) -> None:
+    def _executed(self, candle: pynecore.OHLCV, plots: Plots, trades: Sequence[Any]) -> None:
         said, time_ms = self._said, candle.timestamp
         said.meta = self._looks.metas(time_ms)
         styles = self._looks.styles(keep=True)
@@ -249,6 +251,8 @@ class Script:
         said.alerts += self._alerts.take_conditions(candle, plots)
         if self._is_strategy:
             said.fills = book.to_fills(trades, time_ms)
+            for trade in trades:
+                self._sides.add(float(trade.size), float(trade.profit), float(trade.profit_percent))
             if live:
                 self._settle(candle)
 
@@ -280,7 +284,7 @@ class Script:
         bars = len(self._runner.equity_curve)
         ratios = bars < _SHORT_RUN or bars > self._measured * 1.05
         self._counted, self._measured = trades, bars if ratios else self._measured
-        return pynecore.statistics(self._runner, ratios)
+        return pynecore.statistics(self._runner, ratios) | self._sides.statistics()
 
     def _fault(self, error: BaseException, what: str, bar_ms: int | None = None) -> Fault:
         """Whatever the script raises, ``sys.exit`` included, as one sentence with its line and its bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,31 @@ def stream_of(host: Result, bars: Bars, transition: int) -> list[Message]:
     return messages
 
 
+def assert_statistics(said: dict[str, Any], trades: Collection[Fill]) -> None:
+    """All, long and short are counted from the trades by one rule: what has earned nothing has not lost."""
+    for prefix, sign in (("", 0), ("Long ", 1), ("Short ", -1)):
+        some = [each for each in trades if each.size * sign >= 0]
+        earned = [each.profit for each in some]
+        shares = [100 * each.profit / (abs(each.size) * each.entry_price) for each in some]
+        assert some
+        assert said[f"{prefix}Losing Trades"] == sum(profit < 0 for profit in earned)
+        assert said[f"{prefix}Winning Trades"] == sum(profit > 0 for profit in earned)
+        assert said[f"{prefix}Avg Trade"] == pytest.approx(sum(earned) / len(earned))
+        assert said[f"{prefix}Avg Trade %"] == pytest.approx(sum(shares) / len(shares))
+
+
+def test_what_has_earned_nothing_is_neither_won_nor_lost() -> None:
+    """On either side, and with a point that is worth more than one."""
+    ours = Figures(1_000.0, point=50.0)
+    for size, profit in ((1.0, 10.0), (1.0, 0.0), (-2.0, -20.0), (-2.0, 0.0)):
+        ours.add(Fill(2, "in", "out", size, 1, 100.0, 2, 100.0, profit))
+    said = ours.statistics(-10.0)
+    names = ("Losing Trades", "Winning Trades", "Avg Trade", "Avg Trade %")
+    assert [said[name] for name in names] == [1, 1, -2.5, 0.0]
+    assert [said[f"Long {name}"] for name in names] == [0, 1, 5.0, 0.1]
+    assert [said[f"Short {name}"] for name in names] == [1, 0, -10.0, -0.1]
+
+
 @pytest.mark.parametrize("name", ["ema_cross", "stops"])
 def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
     """Plots, trades and statistics equal the runner's own CSV files; the drawdown stays below PyneCore's maximum."""
@@ -176,12 +202,14 @@ def test_the_store_is_what_the_runner_wrote(run: RunJobs, name: str) -> None:
     statistics = store.picture.statistics
     assert statistics["Total Trades"] == len(fills)
     assert statistics["Net Profit"] == pytest.approx(sum(fill.profit for fill in fills))
+    assert_statistics(statistics, fills)
     points = store.curve.points(_MOST)
     known = [below for time_ms, _, below in points if time_ms <= fills[-1].time_ms]
     assert 0 < max(known) <= float(statistics["Max Equity Drawdown"] or 0)
     ours = Figures(100_000.0)
     for fill in fills:
         ours.add(fill)
+    assert_statistics(ours.statistics(float(statistics["Net Profit"] or 0)), fills)
     known_by_both = ours.statistics(float(statistics["Net Profit"] or 0))
     left_out = {"Max Equity Drawdown", "Max Equity Drawdown %"}  # of which the trades do not tell
     assert known_by_both.keys() - left_out <= statistics.keys()

@@ -82,7 +82,7 @@ def card(store: RunStore) -> Fields:
         "run": store.stream, "title": run.title if run else "", "kind": run.kind if run else "indicator",
         "script": run.script if run else "", "stream": run.stream if run else "", **store.condition,
         "last_ms": store.last_ms or None, "bars": store.picture.bars, "currency": _currency(store),
-        "mintick": run.instrument.mintick if run and run.instrument else None, **held, **last,
+        **{name: getattr(run and run.instrument, name, None) for name in ("mintick", "mincontract")}, **held, **last,
         "counts": {name: store.counts[name] for name in store.lists},
     }  # fmt: skip
 

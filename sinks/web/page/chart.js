@@ -97,7 +97,8 @@ class ChartPage {
 
   open() {
     const row = /** @type {import("./streams.js").Stream} */ (this.row);
-    this.engine.setGrid({ mintick: row.instrument?.mintick ?? 0.01, digits: digits(row), timeframeMs: row.timeframe_ms });
+    const { mintick, mincontract } = row.instrument ?? { mintick: 0.01, mincontract: 1e-5 };
+    this.engine.setGrid({ mintick, mincontract, digits: digits(row), timeframeMs: row.timeframe_ms });
     this.setZone(this.zoneChoice);
     this.follow();
     this.feed.open(this.stream, row.timeframe_ms, this.at);

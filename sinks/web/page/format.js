@@ -82,6 +82,24 @@ export function amount(value) {
   return price(value, Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 1 ? 2 : 4);
 }
 
+/** What rounding to the contract may leave, in contracts, of a size that is of whole ones. */
+const NOISE = 1e-6;
+
+/**
+ * So many units, without the noise of floats: `0.10608` where the smallest contract is 0.00001. A size that is not of whole
+ * contracts has six decimals, so that it does not look like one that is.
+ * @param {number} value
+ * @param {number} mincontract
+ */
+export function size(value, mincontract) {
+  if (!Number.isFinite(value)) return "—";
+  const contracts = value / mincontract;
+  const digits = digitsOf(mincontract);
+  const whole = Math.abs(contracts - Math.round(contracts)) < Math.max(NOISE, Math.abs(contracts) * 1e-12);
+  const most = whole ? digits : Math.max(digits, 6);
+  return value.toLocaleString("en-US", { maximumFractionDigits: most }).replace(/^-/, MINUS);
+}
+
 /**
  * What a script measures, of any size: `45.60M`, `70.00`, `0.00001234`.
  * @param {number} value

@@ -2,7 +2,7 @@
 
 import { mountAlerts } from "./alerts.js";
 import { EquityCurve } from "./engine/curve.js";
-import { amount, digitsOf, price, signed, zoneOf } from "./format.js";
+import { digitsOf, price, signed, size, zoneOf } from "./format.js";
 import { make } from "./header.js";
 import { none, properties, tiles } from "./overview.js";
 import { recall, remember } from "./settings.js";
@@ -183,6 +183,7 @@ export class Report {
     const zone = recall("zone", "exchange");
     return {
       digits: digitsOf(instrument?.mintick ?? 0.01),
+      mincontract: instrument?.mincontract ?? 1e-5,
       zone: zoneOf(zone === "exchange" ? (instrument?.timezone ?? "UTC") : zone),
       barMs: /[DWM]$/.test(instrument?.timeframe ?? "") ? DAY_MS : 60_000,
       point: instrument?.pointvalue ?? 1,
@@ -266,7 +267,7 @@ export class Report {
   book(account) {
     const title = make("h2", {}, "Open position");
     if (!account || (account.position === 0 && account.orders.length === 0)) return [title, make("p", { class: "none" }, "Flat; no orders wait.")];
-    const held = make("p", { class: "held" }, account.position === 0 ? "Flat" : sideOf(account.position), ` ${account.position === 0 ? "" : amount(Math.abs(account.position))}`);
+    const held = make("p", { class: "held" }, account.position === 0 ? "Flat" : sideOf(account.position), ` ${account.position === 0 ? "" : size(Math.abs(account.position), this.style.mincontract)}`);
     if (account.average_price !== null) held.append(make("span", { class: "muted" }, ` @ ${price(account.average_price, this.style.digits)}`));
     held.append(make("b", {}, coloured(account.open_profit, signed(account.open_profit, 2))));
     const parts = [title, held];
@@ -316,7 +317,7 @@ export class Report {
     } else if (name === "Log") {
       shown.replaceChildren(this.whole.logs.length ? table("logs", logColumns(style), this.whole.logs) : none("The script has logged nothing."));
     } else if (name === "Statistics") {
-      const tables = statisticsTables(this.whole.statistics);
+      const tables = statisticsTables(this.whole.statistics, this.style.mincontract);
       shown.replaceChildren(tables.length ? make("div", { class: "statistics", "data-testid": "statistics" }, ...tables) : none("There are figures when a trade is closed."));
     } else {
       shown.replaceChildren(properties(this.whole, this.run));

@@ -1,6 +1,6 @@
 // A strategy's figures by the names of TradingView's Strategy Tester. What stands behind each name is PyneCore's.
 
-import { amount, price } from "./format.js";
+import { price, size } from "./format.js";
 import { make } from "./header.js";
 
 /**
@@ -36,10 +36,10 @@ const GROUPS = [
       row("Percent profitable", "percent", "Percent Profitable", "Percent Profitable"),
       row("Avg P&L", "money", "Avg Trade", "Avg Trade"),
       row("Avg winning trade", "money", "Avg Winning Trade"),
-      row("Avg losing trade", "money", "Avg Losing Trade"),
+      row("Avg losing trade", "loss", "Avg Losing Trade"),
       row("Ratio avg win / avg loss", "ratio", "Ratio Avg Win/Loss"),
       row("Largest winning trade", "money", "Largest Winning Trade", "Largest Winning Trade"),
-      row("Largest losing trade", "money", "Largest Losing Trade", "Largest Losing Trade"),
+      row("Largest losing trade", "loss", "Largest Losing Trade", "Largest Losing Trade"),
       row("Avg # bars in trades", "ratio", "Avg # Bars in Trades", "Avg # Bars"),
       row("Avg # bars in winning trades", "ratio", "Avg # Bars in Winning Trades"),
       row("Avg # bars in losing trades", "ratio", "Avg # Bars in Losing Trades"),
@@ -64,7 +64,6 @@ function completed(said) {
   for (const side of ["Long", "Short"]) {
     const [trades, won] = [said[`${side} Trades`], said[`${side} Winning Trades`]].map(Number);
     if (!(trades >= 0)) continue;
-    whole[`${side} Losing Trades`] = trades - won;
     whole[`${side} Percent Profitable`] = trades > 0 ? (100 * won) / trades : null;
   }
   return whole;
@@ -75,15 +74,16 @@ function completed(said) {
  * @param {Statistics} said
  * @param {string | undefined} name
  * @param {Kind} kind
+ * @param {number} mincontract
  */
-function figure(said, name, kind) {
+function figure(said, name, kind, mincontract) {
   const value = name === undefined ? undefined : said[name];
   if (value === undefined) return "";
   if (value === null) return "—";
   if (typeof value === "string") return value;
   if (kind === "loss") return price(Math.abs(value), 2);
   if (kind === "percent") return `${price(value, 2)}%`;
-  return kind === "count" ? price(value, 0) : kind === "size" ? amount(value) : price(value, kind === "ratio" ? 3 : 2);
+  return kind === "count" ? price(value, 0) : kind === "size" ? size(value, mincontract) : price(value, kind === "ratio" ? 3 : 2);
 }
 
 /** @param {Statistics} said @param {string | undefined} name @param {Kind} kind */
@@ -95,16 +95,17 @@ function share(said, name, kind) {
 /**
  * The tables of the tester: all, long, short.
  * @param {Statistics} statistics
+ * @param {number} mincontract
  * @returns {HTMLElement[]}
  */
-export function statisticsTables(statistics) {
+export function statisticsTables(statistics, mincontract) {
   const said = completed(statistics);
   return GROUPS.map(([title, rows]) => {
     const lines = rows
       .filter(({ all }) => said[all] !== undefined)
       .map(({ name, kind, all, long, short }) => {
         const cells = [all, long, short].map((key) =>
-          make("td", { class: "number" }, figure(said, key, kind), make("span", { class: "share" }, share(said, key, kind))),
+          make("td", { class: "number" }, figure(said, key, kind, mincontract), make("span", { class: "share" }, share(said, key, kind))),
         );
         return make("tr", {}, make("th", { scope: "row" }, name), ...cells);
       });

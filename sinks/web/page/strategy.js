@@ -1,6 +1,6 @@
 // The strategy page: a card a run, and what is told of the one that was chosen.
 
-import { digitsOf, price, signed } from "./format.js";
+import { digitsOf, price, signed, size } from "./format.js";
 import { make, mountHeader } from "./header.js";
 import { Report } from "./report.js";
 import { drawSpark } from "./spark.js";
@@ -9,7 +9,7 @@ import { getJson, Live } from "./wire.js";
 /**
  * @typedef {{run: string, title: string, kind: "indicator" | "strategy", stream: string, state: string, reason: string,
  *   position: number | null, average_price: number | null, open_profit: number | null, net_profit: number | null,
- *   equity: number | null, currency: string | null, mintick: number, last_ms: number | null, bars: number,
+ *   equity: number | null, currency: string | null, mintick: number, mincontract: number, last_ms: number | null, bars: number,
  *   last_signal: {action: string, time_ms: number} | null, last_alert: {message: string, time_ms: number} | null,
  *   counts: {fills: number, signals: number, alerts: number}, n: number}} Card
  */
@@ -160,9 +160,9 @@ function headOf({ run, title, kind, stream, state, reason }) {
 }
 
 /** @param {Card} card */
-function bookOf({ position, average_price, open_profit, net_profit, equity, currency, mintick }) {
+function bookOf({ position, average_price, open_profit, net_profit, equity, currency, mintick, mincontract }) {
   if (position === null || net_profit === null || equity === null) return [make("div", { class: "line muted" }, "No position yet")];
-  const held = position === 0 ? "Flat" : `${position > 0 ? "Long" : "Short"} ${Math.abs(position)}`;
+  const held = position === 0 ? "Flat" : `${position > 0 ? "Long" : "Short"} ${size(Math.abs(position), mincontract)}`;
   const at = average_price === null ? "" : ` @ ${price(average_price, digitsOf(mintick))}`;
   const capital = equity - net_profit - (open_profit ?? 0);
   const figures = make(

@@ -11,7 +11,7 @@ import { getJson } from "./wire.js";
  * @property {string} state
  * @property {string} reason
  * @property {number} since_ms
- * @property {{ticker: string, description: string, timezone: string, mintick: number, currency: string, source: string} | null} instrument
+ * @property {{ticker: string, description: string, timezone: string, mintick: number, mincontract: number, currency: string, source: string} | null} instrument
  * @property {string} timeframe
  * @property {number} timeframe_ms
  * @property {number[] | null} last time, open, high, low, close, volume, origin

@@ -1,10 +1,11 @@
 // The tables of a run: trades, orders, signals, words; each a list of columns, and a row for what it is given.
 
-import { amount, momentText, price, signed } from "./format.js";
+import { momentText, price, signed, size } from "./format.js";
 import { make } from "./header.js";
 
 /**
- * @typedef {{digits: number, zone: import("./format.js").Zone, barMs: number, point: number}} Style  how prices and times are written
+ * @typedef {{digits: number, mincontract: number, zone: import("./format.js").Zone, barMs: number, point: number}} Style  how
+ *   prices, sizes and times are written
  * @typedef {import("./engine/markers.js").Trade} Trade
  * @typedef {import("./engine/markers.js").Holding} Holding
  * @typedef {{id: string, op: string, side: "buy" | "sell", size: number, size_of: string, kind: string, limit: number | null,
@@ -88,11 +89,11 @@ function share({ size, entry_price, profit }, point) {
 
 /** @param {Style} style @returns {Column<Trade & {number: number}>[]} */
 export function tradeColumns(style) {
-  const { digits, point } = style;
+  const { digits, mincontract, point } = style;
   return [
     { name: "#", cell: ({ number }) => String(number) },
     { name: "Side", cell: ({ size }) => sideOf(size) },
-    { name: "Size", number: true, cell: ({ size }) => amount(Math.abs(size)) },
+    { name: "Size", number: true, cell: (trade) => size(Math.abs(trade.size), mincontract) },
     { name: "Entry", cell: ({ entry_ms }) => when(style, entry_ms) },
     { name: "Signal", cell: ({ entry_id, entry_comment }) => named(entry_id, entry_comment) },
     { name: "Price", number: true, cell: ({ entry_price }) => price(entry_price, digits) },
@@ -110,7 +111,7 @@ export function tradeColumns(style) {
 export function holdingColumns(style) {
   return [
     { name: "Side", cell: ({ size }) => sideOf(size) },
-    { name: "Size", number: true, cell: ({ size }) => amount(Math.abs(size)) },
+    { name: "Size", number: true, cell: (held) => size(Math.abs(held.size), style.mincontract) },
     { name: "Since", cell: ({ entry_ms }) => when(style, entry_ms) },
     { name: "Signal", cell: ({ entry_id, comment }) => named(entry_id, comment) },
     { name: "Price", number: true, cell: ({ entry_price }) => price(entry_price, style.digits) },
@@ -119,12 +120,12 @@ export function holdingColumns(style) {
 }
 
 /** Without the columns of what no order has. @param {Style} style @param {Order[]} orders @returns {Column<Order>[]} */
-export function orderColumns({ digits }, orders) {
+export function orderColumns({ digits, mincontract }, orders) {
   /** @type {Column<Order>[]} */
   const columns = [
     { name: "Order", cell: ({ id, comment }) => named(id, comment) },
     { name: "Side", cell: ({ side }) => make("span", { class: `side ${side}` }, side === "buy" ? "Buy" : "Sell") },
-    { name: "Size", number: true, cell: sizeOf },
+    { name: "Size", number: true, cell: (order) => sizeOf(order, mincontract) },
     { name: "Kind", cell: ({ kind }) => kind },
     { name: "Limit", number: true, cell: ({ limit, take_profit }) => orDash(limit ?? take_profit, digits) },
     { name: "Stop", number: true, cell: ({ stop, stop_loss }) => orDash(stop ?? stop_loss, digits) },
@@ -134,9 +135,9 @@ export function orderColumns({ digits }, orders) {
   return columns.filter(({ cell }) => orders.some((order) => cell(order) !== "—"));
 }
 
-/** @param {Order} order */
-function sizeOf({ size, size_of }) {
-  return size_of === "available" ? `${price(100 * size, 0)}%` : amount(size);
+/** @param {Order} order @param {number} mincontract */
+function sizeOf(order, mincontract) {
+  return order.size_of === "available" ? `${price(100 * order.size, 0)}%` : size(order.size, mincontract);
 }
 
 /** @param {Style} style @returns {Column<Signal>[]} */
@@ -145,18 +146,19 @@ export function signalColumns(style) {
     { name: "Bar", cell: ({ time_ms }) => when(style, time_ms) },
     { name: "Action", cell: ({ action }) => make("span", { class: `side ${action}` }, action) },
     { name: "Close", number: true, cell: (signal) => orDash(signal.price, style.digits) },
-    { name: "Position", number: true, cell: ({ position }) => amount(position) },
-    { name: "Target", number: true, cell: ({ target }) => (target === null ? "—" : amount(target)) },
-    { name: "Orders", cell: ({ orders }) => orders.map((order) => orderText(order, style.digits)).join(", ") || "—" },
+    { name: "Position", number: true, cell: ({ position }) => size(position, style.mincontract) },
+    { name: "Target", number: true, cell: ({ target }) => (target === null ? "—" : size(target, style.mincontract)) },
+    { name: "Orders", cell: ({ orders }) => orders.map((order) => orderText(order, style)).join(", ") || "—" },
     { name: "Reason", cell: ({ reason }) => reason || "—" },
     { name: "Confidence", number: true, cell: ({ confidence }) => (confidence === null ? "—" : `${price(100 * confidence, 0)}%`) },
   ];
 }
 
-/** @param {Order} order @param {number} digits */
-function orderText({ op, id, side, kind, limit, stop, ...order }, digits) {
+/** @param {Order} order @param {Style} style */
+function orderText(order, { digits, mincontract }) {
+  const { op, id, side, kind, limit, stop } = order;
   const prices = [limit, stop].filter((value) => value !== null).map((value) => price(/** @type {number} */ (value), digits));
-  return [op === "place" ? "" : op, side, sizeOf({ op, id, side, kind, limit, stop, ...order }), kind, ...prices, `“${id}”`].filter(Boolean).join(" ");
+  return [op === "place" ? "" : op, side, sizeOf(order, mincontract), kind, ...prices, `“${id}”`].filter(Boolean).join(" ");
 }
 
 /** @param {Style} style @returns {Column<{time_ms: number, level: string, text: string}>[]} */

@@ -16,7 +16,7 @@ import { Spot } from "./spot.js";
  * @typedef {import("../format.js").Zone} Zone
  * @typedef {import("../window.js").Bar} Bar
  * @typedef {import("../window.js").BarWindow} BarWindow
- * @typedef {{mintick: number, digits: number, timeframeMs: number}} Grid
+ * @typedef {{mintick: number, mincontract: number, digits: number, timeframeMs: number}} Grid
  * @typedef {import("./ground.js").Ground} Ground
  * @typedef {{time: number | null}} Pointer  the time of the bar under the crosshair, null where it is over none
  */
@@ -46,7 +46,7 @@ export class ChartEngine {
     this.window = window;
     this.zone = zone;
     /** @type {Grid} */
-    this.grid = { mintick: 0.01, digits: 2, timeframeMs: 60_000 };
+    this.grid = { mintick: 0.01, mincontract: 1e-5, digits: 2, timeframeMs: 60_000 };
     this.colours = themeColours();
     this.api = library.createChartEx(element, zonedAxis(library, () => this.zone), chartOptions(this));
     this.volume = this.addVolume();

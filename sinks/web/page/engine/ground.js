@@ -37,6 +37,9 @@ export function groundOf(engine) {
     get mintick() {
       return engine.grid.mintick;
     },
+    get mincontract() {
+      return engine.grid.mincontract;
+    },
     get digits() {
       return engine.grid.digits;
     },

@@ -1,7 +1,7 @@
 // A strategy's trades on the candles: an arrow where something was bought or sold, with its name, its size and what was
 // earned; and, for the trade that is pointed at, a line from its entry to its exit.
 
-import { amount, price, signed } from "../format.js";
+import { price, signed, size as sizeText } from "../format.js";
 
 /**
  * @typedef {import("./ground.js").Ground} Ground
@@ -245,7 +245,7 @@ export class TradeMarkers {
   texts({ names, size, profit }) {
     /** @type {[string, string | null][]} */
     const texts = [...names].slice(0, 2).map((name) => [name.slice(0, 24), null]);
-    texts.push([size > 0 ? `+${amount(size)}` : amount(size), this.colours.muted]);
+    texts.push([(size > 0 ? "+" : "") + sizeText(size, this.ground.mincontract), this.colours.muted]);
     if (profit !== null) texts.push([signed(profit, 2), this.colours[profit < 0 ? "down" : "up"]]);
     return texts;
   }
@@ -288,13 +288,13 @@ export class TradeMarkers {
 
   /** From entry to exit, to the last price while it is open; null where an end is not in the window. @param {Trade} trade @returns {Line | null} */
   lineOf(trade) {
-    const { bars, digits } = this.ground;
+    const { bars, digits, mincontract } = this.ground;
     const last = bars.length - 1;
     const [exitMs, exitPrice] = trade.exit_ms === null ? [bars.time(last), bars.close(last)] : [trade.exit_ms, trade.exit_price];
     const [x1, y1, x2, y2] = [this.x(trade.entry_ms), this.y(trade.entry_price), this.x(exitMs), this.y(exitPrice)];
     if (x1 === null || y1 === null || x2 === null || y2 === null) return null;
     const side = trade.size > 0 ? "Long" : "Short";
-    const text = `${side} ${amount(Math.abs(trade.size))}   ${price(trade.entry_price, digits)} → ${price(exitPrice, digits)}   ${signed(trade.profit, 2)}`;
+    const text = `${side} ${sizeText(Math.abs(trade.size), mincontract)}   ${price(trade.entry_price, digits)} → ${price(exitPrice, digits)}   ${signed(trade.profit, 2)}`;
     return { x1, y1, x2, y2, text, open: trade.exit_ms === null, colour: this.colours[trade.profit < 0 ? "down" : "up"] };
   }
 
