@@ -25,7 +25,7 @@ from ..producers.keys import completed
 from ..producers.table import find_provider
 from ..runners import table as runners
 from ..runners.kinds import check_inputs, misfit
-from ..sinks.table import find_sink
+from ..sinks.table import configured, find_sink
 
 
 def load(path: Path, thorough: bool = False) -> Topology:
@@ -60,7 +60,7 @@ def _faults(topology: Topology, spec: ActorSpec, thorough: bool, accounts: dict[
                 if account and (owner := accounts.setdefault(account, place(spec))) != place(spec):
                     return [f"{account} is asked by {owner} already: put these streams into that producer"]
             case SinkSpec():
-                configure(find_sink(spec.type, topology.base).Config, spec.options)
+                configured(find_sink(spec.type, topology.base), spec.options)
             case RunnerSpec():
                 _check_runner(topology, spec)
     except (TopologyError, ConfigError) as error:

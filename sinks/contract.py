@@ -42,6 +42,11 @@ class Sink(ABC):
     address = ""
     """Where a person can see what it shows; said once, when the topology comes up."""
 
+    @classmethod
+    def problems(cls, config: Any) -> list[str]:
+        """What is wrong with the values of its options, a sentence each; asked by `check`, and before it is made."""
+        return []
+
     def __init__(self, config: Any, base: Path) -> None:
         """:param base: the folder that relative paths of the options start from"""
         self.config = config

@@ -15,14 +15,13 @@ from ..bus import failpoints
 from ..bus.calls import Start
 from ..bus.cursor import Cursor
 from ..bus.messages import Bar, Message, is_forming
-from ..bus.plugins import configure
 from ..bus.rundir import RunDir
 from ..bus.specs import SinkSpec
 from ..bus.status import ActorState, Rate, Status, StreamStatus
 from ..bus.subscriber import Subscriber
 from ..bus.topology import Topology
 from .contract import Delivery, Sink
-from .table import find_sink
+from .table import configured, find_sink
 
 EARLIEST = Start()
 _FULL = 50_000
@@ -49,7 +48,7 @@ class SinkFeed:
     def prepare(self) -> None:
         """Import the sink and check its options."""
         kind = find_sink(self._spec.type, self._topology.base)
-        self._sink: Sink = kind(configure(kind.Config, self._spec.options), self._topology.base)
+        self._sink: Sink = kind(configured(kind, self._spec.options), self._topology.base)
         self._run_dir = RunDir(self._topology)
         self._expected = set(self._topology.consumed(self._spec))
         self._subscriber = Subscriber(

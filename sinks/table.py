@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ..bus.plugins import find
+from ..bus.errors import TopologyError
+from ..bus.plugins import configure, find
 from .contract import Sink
 
 GROUP = "pynelive.sinks"
@@ -24,3 +27,14 @@ def find_sink(name: str, base: Path) -> type[Sink]:
     :raises TopologyError: unknown, not importable or incomplete
     """
     return find(name, SINKS, GROUP, base, Sink)  # type: ignore[type-abstract]  # it is only compared
+
+
+def configured(kind: type[Sink], options: Mapping[str, object]) -> Any:
+    """The sink's ``Config``.
+
+    :raises TopologyError: all faults of the options at once
+    """
+    config = configure(kind.Config, options)
+    if problems := kind.problems(config):
+        raise TopologyError(problems)
+    return config

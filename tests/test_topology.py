@@ -268,6 +268,20 @@ def test_plugins_faults_join_the_files(tmp_path: Path, capsys: pytest.CaptureFix
         assert part in said
 
 
+def test_a_dashboard_that_could_not_serve_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence each: who lets others in, ports and hosts that there are not."""
+    options = ["{ host = '0.0.0.0' }", "{ port = 99999, bars = -5 }", "{ host = 'no..host' }",
+               "{ host = '0.0.0.0', token = { env = 'NO_SUCH' } }", "{ host = '::1', port = 0, bars = 1 }"]
+    text = SOUND + "".join(f"[[sink]]\nname = 'w{at}'\ntype = 'web'\nstreams = ['*']\noptions = {each}\n"
+                           for at, each in enumerate(options))
+    assert app.main(["check", str(written(tmp_path, text))]) == 2
+    words = ["w3, options.token: NO_SUCH is not in the environment", "w0: option 'token' is missing",
+             "w1: option 'port' is 99999",
+             "w1: option 'bars' is -5", "w2: option 'host': there is no machine 'no..host'"]
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line, word in zip(said, words, strict=True) if word not in line] == [], said
+
+
 WRONG_RUNNERS = {
     "no options": ("options = { foo = 1 }", "ema: option 'foo' is unknown: there is none"),
     "python": ('type = "python"\noptions = { chas = 3 }', "ema: option 'chas' is unknown: did you mean 'cash'?"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bus.calls import Start
-from ...bus.errors import Fault, TopologyError
+from ...bus.errors import Fault, Hopeless
 from ...bus.messages import Instrument
 from ...bus.rundir import RunDir
 from ...bus.topology import Topology
@@ -20,6 +21,7 @@ from .server import Server, is_loopback
 from .state import Web
 
 PORT = 8765
+_LAST_PORT = 65_535
 _AT_ONCE = 2_000
 """Messages that the server takes before it looks after the browsers again."""
 
@@ -40,20 +42,24 @@ class WebSink(Sink):
         token: str = ""
         bars: int = 100_000
 
-        def __post_init__(self) -> None:
-            problems = []
-            if not (is_loopback(self.host) or self.token):
-                problems.append(f"option 'host' is \"{self.host}\", which lets others in: set a token, such as "
-                                "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
-            if not 0 <= (self.port or 0) <= 65535:
-                problems.append(f"option 'port' is {self.port}: write 1 to 65535, or 0 for any")
-            if self.bars < 1:
-                problems.append(f"option 'bars' is {self.bars}: at least one has to be kept")
-            if problems:
-                raise TopologyError(problems)
-
     forming = True
     stays = True
+
+    @classmethod
+    def problems(cls, config: Any) -> list[str]:
+        """A host that is none, or lets others in without a token; a port or a number of bars that is out of range."""
+        found = []
+        if not _is_host(config.host):
+            found.append(f"option 'host': there is no machine '{config.host}': give an address of this one, "
+                         "or leave it out")
+        elif not (is_loopback(config.host) or config.token):
+            found.append(f"option 'token' is missing: host = \"{config.host}\" lets others in; set one, such as "
+                         "token = { env = \"PYNELIVE_TOKEN\" }, or leave 127.0.0.1")
+        if not 0 <= (config.port or 0) <= _LAST_PORT:
+            found.append(f"option 'port' is {config.port}: give one from 1 to {_LAST_PORT}, or 0 for any")
+        if config.bars < 1:
+            found.append(f"option 'bars' is {config.bars}: at least 1 has to be kept")
+        return found
 
     def __init__(self, config: Any, base: Path) -> None:
         super().__init__(config, base)
@@ -62,7 +68,8 @@ class WebSink(Sink):
     def attach(self, run: RunDir, topology: Topology, name: str) -> None:
         """Serve from now on, whatever there is.
 
-        :raises Fault: the port is in use
+        :raises Hopeless: the port is in use, or not for everyone
+        :raises Fault: the address is not of this machine, or not yet
         """
         self._taken = run.root / f"{name}.port"
         listening = _listening(self.config.host, self.config.port, self._taken)
@@ -97,7 +104,8 @@ class WebSink(Sink):
 def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
     """Where browsers look for it already, if it is after a kill; else where it was told.
 
-    :raises Fault: the address is not of this machine, or its port is in use
+    :raises Hopeless: the port is in use, or not for everyone
+    :raises Fault: the address is not of this machine, or not yet
     """
     if not port and (before := _port_in(taken)):
         try:
@@ -109,8 +117,21 @@ def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
     except OSError as error:
         if port is None:
             return _listening(host, 0, taken)
-        raise Fault(f"{host}:{port} cannot be listened on ({error.strerror or error}): "
-                    "choose another host or port, or leave the port out for a free one") from None
+        said = f"{host}:{port} cannot be listened on ({(error.strerror or str(error)).partition(' (')[0]})"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise Hopeless(f"{said}: choose another port, or leave it out for a free one") from None
+        raise Fault(f"{said}: host must be an address of this machine") from None
+
+
+def _is_host(name: str) -> bool:
+    """Not that it is this machine: its addresses may come later, and those of another host are not known here."""
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        return error.errno == socket.EAI_AGAIN  # nobody could be asked
+    except UnicodeError:
+        return False
+    return True
 
 
 def _bound(host: str, port: int) -> socket.socket:
