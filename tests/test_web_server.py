@@ -162,23 +162,28 @@ async def test_pages_go_back_to_the_first_bar_of_the_venue(tmp_path: Path) -> No
 
 
 async def test_a_slow_browser_harms_nobody_and_misses_nothing(tmp_path: Path) -> None:
-    """It reads nothing while 16 MB go by; another one has them all, and it has them too once it reads again."""
+    """It reads nothing while 16 MB go by; another one has them all, and it has them too once it reads again. One that
+    never reads does not keep the server from its end."""
     run = run_dir(tmp_path)
-    async with publishing(run) as publisher, dashboard(run) as address:
-        story, slow, other = Story(publisher), Browser(address), Browser(address)
-        slow.awake.clear()
-        for browser in (slow, other):
-            browser.connect()
-        for number in range(50):
-            story.say("bars", 10)
-            publisher.publish(STREAM, *(State("stale", at, "x" * 16_000) for at in range(20)), State("live", number))
-            await wait_until(lambda: other.rows == story.rows and other.state == "live")
-        assert not slow.rows
-        slow.awake.set()
-        await wait_until(lambda: slow.resets > 0 and slow.rows == story.rows)
-        assert not other.resets
-        for browser in (slow, other):
-            await browser.disconnect()
+    async with asyncio.timeout(300), publishing(run) as publisher:
+        async with dashboard(run) as address:
+            story, slow, deaf, other = Story(publisher), Browser(address), Browser(address), Browser(address)
+            for browser in (slow, deaf):
+                browser.awake.clear()
+            for browser in (slow, deaf, other):
+                browser.connect()
+            for number in range(50):
+                story.say("bars", 10)
+                states = [State("stale", at, "x" * 16_000) for at in range(20)]
+                publisher.publish(STREAM, *states, State("live", number))
+                await wait_until(lambda: other.rows == story.rows and other.state == "live")
+            assert not slow.rows
+            slow.awake.set()
+            await wait_until(lambda: slow.resets > 0 and slow.rows == story.rows)
+            assert not other.resets
+            for browser in (slow, other):
+                await browser.disconnect()
+        await deaf.disconnect()
 
 
 async def test_what_streams_say_beside_their_bars(tmp_path: Path) -> None:

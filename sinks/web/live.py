@@ -24,6 +24,7 @@ _MOST_BYTES = 1 << 20
 _PAUSE_S = 0.02
 """Between two frames to the same browser: what comes meanwhile goes with the next one."""
 _QUOTES_S = 0.5
+_GOODBYE_S = 1.0
 _CLOSED_AT = {"b": 9, "p": 4}
 """Where a message says whether it is of a closed bar; of one that forms, only the latest is sent."""
 _encode = msgspec.json.Encoder().encode
@@ -51,8 +52,9 @@ _requests = msgspec.json.Decoder(tuple[Literal["follow"], Wants])
 class Client:
     """One browser: what it follows, and what waits for it."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport) -> None:
         self.socket = socket
+        self.transport = transport
         self.wants = Wants()
         self._waiting: list[str] = []
         self._forming: dict[str, int] = {}
@@ -145,7 +147,9 @@ class Live:
         """One browser, from its connection to its end."""
         socket = web.WebSocketResponse(heartbeat=20, compress=False, max_msg_size=LARGEST_REQUEST)
         await socket.prepare(request)
-        client = Client(socket)
+        if request.transport is None:
+            return socket  # it has gone again
+        client = Client(socket, request.transport)
         client.say(_encode(["hello", desk.boot, __version__]).decode())
         writing = asyncio.create_task(client.write())
         self.clients.add(client)
@@ -158,8 +162,13 @@ class Live:
         return socket
 
     async def close(self) -> None:
-        """Say goodbye to all."""
-        await asyncio.gather(*(client.socket.close(code=1001) for client in self.clients))
+        """Say goodbye to all who hear it; who does not read is not waited for."""
+        closing = {asyncio.create_task(client.socket.close(code=1001)): client for client in self.clients}
+        if closing:
+            _, deaf = await asyncio.wait(closing, timeout=_GOODBYE_S)
+            for task in deaf:
+                closing[task].transport.abort()
+            await asyncio.gather(*closing, return_exceptions=True)
 
     async def _read(self, client: Client, desk: Desk) -> None:
         async for message in client.socket:
