@@ -46,8 +46,8 @@ export function groundOf(engine) {
     get dark() {
       return document.documentElement.dataset.theme === "dark";
     },
-    /** after the window was replaced, paged or trimmed @param {() => void} f */
-    onBars: (f) => engine.on("bars", f),
+    /** after anything was drawn @param {() => void} f */
+    onFrame: (f) => engine.on("frame", f),
     /** @param {() => void} f */
     onTheme: (f) => engine.on("theme", f),
     /** all work of one frame together, after the candles' own @param {() => void} f */

@@ -72,7 +72,8 @@ export class Layer {
   }
 
   /**
-   * The series' only value is on the chart's last bar, wherever that is.
+   * The series' only value is on the chart's last bar, wherever that is: left of all that is seen, the pane would have
+   * no scale.
    * @param {Series} [series]
    */
   settle(series = this.series) {

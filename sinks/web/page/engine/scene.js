@@ -23,7 +23,7 @@
  * @property {number} timeframeMs
  * @property {number} digits of a price
  * @property {boolean} dark
- * @property {(heard: () => void) => (() => void) | void} onBars
+ * @property {(heard: () => void) => (() => void) | void} onFrame
  */
 /** @typedef {{left: number, top: number, right: number, bottom: number, tip: string}} Spot */
 

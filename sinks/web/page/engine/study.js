@@ -38,7 +38,7 @@ export class Study {
     /** @type {Layer | null} */
     this.own = null;
     this.shown = true;
-    this.unheard = ground.onBars(() => this.own?.settle());
+    this.unheard = ground.onFrame(() => this.own?.settle());
   }
 
   // --- what the run says ---------------------------------------------------------------------------------------------
