@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from browser import Visits, address, ink
+from browser import Visits, address, ink, until
 from topologies import Bench, rows, wait_for
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ async def test_the_strategy_page_shows_what_the_runners_say(visit: Visits, up: C
     await check_figures(page)
     await check_alerts(await visit(f"{server}/strategy?run=rsi", width=360, height=740, color_scheme="light"))
     await check_jump(page)
+    await check_pane(await visit(f"{server}/?stream=demo:BTC/USDT@1&run=rsi"))
 
 
 async def check_trades(page: Page, bench: Bench) -> None:
@@ -119,10 +120,22 @@ async def check_alerts(page: Page) -> None:
 
 
 async def check_jump(page: Page) -> None:
-    """From a trade to the chart at its time, by the keyboard."""
+    """From a trade to the chart at its time, by the keyboard; there it has its line."""
     await page.get_by_test_id("tab-Trades").click()
     link = page.locator("[data-testid=trades] tbody a").last  # no newer trade moves it
     there = await link.get_attribute("href")
     assert there
     await link.press("Enter")
     await page.wait_for_url(f"**{there}")
+    chosen = "window.dashboard?.scripts.trades.get('run:ema-cross')?.markers.chosen"
+    assert there.endswith(f"at={await until(page, f'{chosen}?.entry_ms')}")
+
+
+async def check_pane(page: Page) -> None:
+    """A script's own pane has a scale, without which it is blank, when all bars that it began with are out of sight."""
+    own = "window.dashboard?.scripts.studies.feeds.get('run:rsi')?.study?.own"
+    await until(page, own)
+    last = await page.evaluate("dashboard.engine.zoom(0.1) ?? dashboard.feed.window.last.time")
+    first_seen = "dashboard.feed.window.at(Math.ceil(dashboard.engine.range().from))?.time"
+    await until(page, f"{first_seen} > {last} + 60000 * 5")
+    assert await page.evaluate(f"{own}.series.priceToCoordinate(50)") is not None

@@ -286,6 +286,7 @@ class ChartPage {
   pointAt(time) {
     this.at = time;
     this.engine.spot.set(time);
+    this.scripts.pointAt(time);
   }
 
   /** Show where a script has said something. @param {number} time @param {string} run */

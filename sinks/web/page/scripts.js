@@ -29,6 +29,8 @@ export class Scripts {
     this.stream = "";
     /** the run that a link asks for: the others are hidden then */
     this.only = "";
+    /** @type {number | null} the trades of this time are shown from entry to exit */
+    this.at = null;
     /** @type {Set<string>} */
     this.known = new Set();
     /** @type {Map<string, Trades>} of the strategies */
@@ -88,9 +90,17 @@ export class Scripts {
     }
     for (const { run, kind, visible } of runs.values()) {
       if (kind !== "strategy") continue;
-      if (!this.trades.has(run)) this.trades.set(run, new Trades(this.engine, this.live, run));
-      this.trades.get(run)?.markers.setVisible(visible);
+      const trades = this.trades.get(run) ?? new Trades(this.engine, this.live, run);
+      if (!this.trades.has(run)) trades.markers.pointAt(this.at);
+      this.trades.set(run, trades);
+      trades.markers.setVisible(visible);
     }
+  }
+
+  /** Show the trades of a time from entry to exit. @param {number | null} time */
+  pointAt(time) {
+    this.at = time;
+    for (const { markers } of this.trades.values()) markers.pointAt(time);
   }
 
   /** @returns {Choice[]} */

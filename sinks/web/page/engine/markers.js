@@ -41,6 +41,8 @@ export class TradeMarkers {
     this.hovered = null;
     /** @type {Trade | null} */
     this.chosen = null;
+    /** @type {number | null} the trade of this time is chosen as soon as it is known */
+    this.time = null;
     this.redraw = () => {};
     this.colours = themeColours();
     this.views = [{ zOrder: () => /** @type {const} */ ("top"), renderer: () => this }];
@@ -89,13 +91,21 @@ export class TradeMarkers {
 
   /** Show this trade's line until another one is chosen. @param {Trade | null} trade */
   choose(trade) {
+    this.time = null;
     this.chosen = trade;
     this.redraw();
   }
 
-  /** The trade that was open at a time, the latest of several. @param {number} ms */
+  /** Choose the trade of a time, now or when it comes to be known. @param {number | null} ms */
+  pointAt(ms) {
+    this.choose(ms === null ? null : this.at(ms));
+    this.time = ms;
+  }
+
+  /** The trade that was open at a time, of several the one that was entered last. @param {number} ms */
   at(ms) {
-    return [...this.closed, ...this.open].filter(({ entry_ms, exit_ms }) => entry_ms <= ms && ms <= (exit_ms ?? Infinity)).at(-1) ?? null;
+    const open = [...this.closed, ...this.open].filter(({ entry_ms, exit_ms }) => entry_ms <= ms && ms <= (exit_ms ?? Infinity));
+    return open.sort((one, other) => one.entry_ms - other.entry_ms).at(-1) ?? null;
   }
 
   /** Take all of it away. */
@@ -127,6 +137,7 @@ export class TradeMarkers {
       exit.profit = (exit.profit ?? 0) + trade.profit;
     }
     this.marks = [...marks.values()].sort((one, other) => one.ms - other.ms);
+    if (this.time !== null) this.chosen = this.at(this.time);
     this.redraw();
   }
 
