@@ -28,6 +28,8 @@ export function mountAlerts(element, live, { run, go, zone = chosenZone } = {}) 
   element.replaceChildren(notifyButton(), list, none);
   /** @type {Set<string>} what is in the list, and was of late: an answer may hold what was told meanwhile */
   const known = new Set();
+  /** @type {WeakMap<Element, Alert>} */
+  const alerts = new WeakMap();
 
   const show = (/** @type {Alert} */ alert) => {
     const key = `${alert.run} ${alert.time_ms} ${alert.title} ${alert.message}`;
@@ -35,20 +37,29 @@ export function mountAlerts(element, live, { run, go, zone = chosenZone } = {}) 
     known.add(key);
     if (known.size > 4 * MOST) known.delete(/** @type {string} */ (known.values().next().value));
     const older = [...list.children].find((line) => Number(/** @type {HTMLElement} */ (line).dataset.ms) <= alert.time_ms);
-    list.insertBefore(row(alert, zone(), go), older ?? null);
+    const line = row(alert, zone(), go);
+    alerts.set(line, alert);
+    list.insertBefore(line, older ?? null);
     if (list.children.length > MOST) list.lastElementChild?.remove();
     none.hidden = true;
     return true;
   };
   const load = async () => {
     try {
-      const { alerts } = await getJson("/api/alerts", { run, limit: MOST });
-      alerts.forEach(show);
+      const said = await getJson("/api/alerts", { run, limit: MOST });
+      said.alerts.forEach(show);
     } catch (error) {
       none.textContent = /** @type {Error} */ (error).message;
     }
   };
+  const retell = () => {
+    for (const line of list.children) {
+      /** @type {Element} */ (line.querySelector(".muted")).textContent = about(/** @type {Alert} */ (alerts.get(line)), zone());
+    }
+  };
+  addEventListener("zone", retell);
   const deaf = [
+    () => removeEventListener("zone", retell),
     live.on("hello", load),
     live.on("reset", (/** @type {string} */ stream) => void (stream === "" && load())),
     live.on("a", (/** @type {string} */ stream, /** @type {number} */ _, /** @type {Omit<Alert, "run">} */ said) => {
@@ -71,12 +82,15 @@ function chosenZone() {
  * @param {((alert: Alert) => void) | undefined} go
  */
 function row(alert, zone, go) {
-  const when = momentText(zone.at(alert.time_ms), 60_000);
-  const about = [nameOf(alert.run), alert.title, when].filter(Boolean).join(" · ");
-  const words = [make("span", { class: "words" }, alert.message), make("span", { class: "muted" }, about)];
+  const words = [make("span", { class: "words" }, alert.message), make("span", { class: "muted" }, about(alert, zone))];
   const line = make("button", { type: "button", "data-testid": "alert" }, ...words);
   if (go) line.addEventListener("click", () => go(alert));
   return make("li", { "data-ms": String(alert.time_ms) }, line);
+}
+
+/** @param {Alert} alert @param {Zone} zone */
+function about({ run, title, time_ms }, zone) {
+  return [nameOf(run), title, momentText(zone.at(time_ms), 60_000)].filter(Boolean).join(" · ");
 }
 
 /** @param {string} run */

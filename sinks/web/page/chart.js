@@ -332,6 +332,7 @@ class ChartPage {
     const exchange = this.row?.instrument?.timezone ?? "UTC";
     const daily = (this.row?.timeframe_ms ?? 0) >= DAY_MS;
     this.engine.setZone(zoneOf(choice === "exchange" || daily ? exchange : choice));
+    dispatchEvent(new Event("zone"));
     this.tick();
     if (!keep) return;
     remember("zone", choice);
