@@ -80,7 +80,7 @@ function connection(live) {
     text,
   );
   live.on("state", (/** @type {keyof typeof WORDS} */ state) => {
-    box.dataset.state = state;
+    box.dataset.state = document.documentElement.dataset.connection = state;
     box.title = text.textContent = WORDS[state];
   });
   return box;
