@@ -80,12 +80,8 @@ class ChartPage {
 
   /** All that follows from the streams there are and how they are. */
   refresh() {
-    const known = [...this.streams.symbols().values()].flat();
     this.stream ||= this.streams.get(this.run)?.run?.stream ?? "";
-    if (!this.stream && known.length && !this.run) {
-      const last = recall("stream", "");
-      this.stream = (this.streams.get(last) ?? known[0]).stream;
-    }
+    if (!this.run) this.stream ||= this.streams.first(recall("stream", ""));
     if (this.row && this.feed.stream !== this.stream) this.open();
     this.watch.show(this.stream);
     this.showTimeframes();

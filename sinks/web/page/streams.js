@@ -94,6 +94,13 @@ export class Streams {
     return this.all.get(name);
   }
 
+  /** What is shown to who asks for nothing: what was looked at last, else what has scripts, else the first. @param {string} last */
+  first(last) {
+    const rows = [...this.all.values()];
+    const run = rows.find((row) => this.all.has(row.run?.stream ?? ""));
+    return (this.get(last) ?? this.get(run?.run?.stream ?? "") ?? rows.find(({ kind }) => kind === "bars"))?.stream ?? "";
+  }
+
   /** Streams of bars by symbol, each from the shortest bars to the longest. @returns {Map<string, Stream[]>} */
   symbols() {
     const bars = [...this.all.values()].filter((row) => row.kind === "bars");
