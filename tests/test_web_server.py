@@ -236,6 +236,7 @@ async def test_what_streams_say_beside_their_bars(tmp_path: Path) -> None:
     ("/ws", {"Origin": "http://evil.example"}, 403, "evil.example are refused"),
     ("/ws", {"Origin": "http://["}, 403, "[ are refused"),
     ("/api/bars?stream=demo:ETH@1", {}, 404, f"'demo:ETH@1': there is {STREAM}"),
+    ("/api/bars", {}, 400, "stream= is missing"), (f"/api/bars?stream={STREAM}&format=csv", {}, 400, "format=csv"),
     (f"/api/bars?stream={STREAM}&limit=20001", {}, 400, "at most 20,000"),
     (f"/api/bars?stream={STREAM}&limit=-1", {}, 400, "limit=-1"),
     (f"/api/bars?stream={STREAM}&before_ms=soon", {}, 400, "before_ms=soon"),
@@ -278,6 +279,13 @@ async def test_others_are_let_in_by_the_token_alone(tmp_path: Path) -> None:
         for path in ("/", "/api/streams", "/ws", "/page/wire.js", "/api/streams?token=wrong"):
             async with session.get(address + path, headers={"Authorization": "Bearer wröng"}) as answer:
                 assert answer.status == 401, path
+        for path, words in (("/", "A token is needed"), ("/bus?token=wrong", "The token is wrong")):
+            async with session.get(address + path, headers={"Accept": "text/html,*/*"}) as answer:
+                page = await answer.text()
+                assert (answer.status, answer.content_type, words in page) == (401, "text/html", True)
+            for file in re.findall(r'(?:href|src)="(.*?)"', page):
+                async with session.get(address + file) as answer:
+                    assert answer.status == 200, file
         shown = {"Authorization": f"Bearer {token}", "Host": "desk.example"}
         async with session.get(f"{address}/api/streams", headers=shown) as answer:
             assert answer.status == 200

@@ -32,12 +32,13 @@ def routes(site: Web) -> list[web.RouteDef]:
 
     async def bars(request: web.Request) -> web.Response:
         query = request.query
+        in_json = wants_json(query)
         store = bar_store(site, query.get("stream", ""))
         span = moment(query, "before_ms", inf), moment(query, "from_ms", -inf)
         page = store.page(*span, whole(query, "since_n"), limit(query))
         if "before_ms" in query and span[0] <= store.first_ms and "since_n" not in query:
             page = await _older(site, store.stream, *span, limit(query))
-        return _answer(site, store, page, query.get("format", ""))
+        return _answer(site, store, page, in_json)
 
     async def health(_: web.Request) -> web.Response:
         states = {store.stream: store.shown for store in site.desk.bars}
@@ -64,20 +65,22 @@ async def _older(site: Web, stream: str, before_ms: float, from_ms: float, count
     return Page(columns, len(rows) == len(bars) > 0)
 
 
-def _answer(site: Web, store: BarStore, page: Page, form: str) -> web.Response:
+def _answer(site: Web, store: BarStore, page: Page, in_json: bool) -> web.Response:
     head = {
         "boot": site.desk.boot, "n": store.n, "stream": store.stream, "older": page.older, "state": store.shown,
         "forming": store.forming and as_row(store.forming), "origins": ORIGINS,
         "last_ms": None if store.last_ms == -inf else int(store.last_ms),
     }  # fmt: skip
-    if form == "json":
+    if in_json:
         rows = [as_row(row) for row in zip(*page.columns, strict=True)]
         return as_json({**head, "columns": COLUMNS, "bars": rows})
     return as_columns(head, COLUMNS, page.columns)
 
 
 def bar_store(site: Web, stream: str) -> BarStore:
-    """:raises Refusal: there is no such stream of bars"""
+    """:raises Refusal: there is no such stream of bars, or none was named"""
+    if not stream:
+        raise Refusal(400, "stream= is missing: name a stream, such as stream=demo:BTC/USDT@1")
     store = site.desk.stores.get(stream)
     if not isinstance(store, BarStore):
         there = ", ".join(sorted(store.stream for store in site.desk.bars)[:8]) or "nothing yet"
@@ -97,6 +100,17 @@ def as_columns(head: Mapping[str, Any], names: Sequence[str], columns: Sequence[
     text += b" " * (-(4 + len(text)) % 8)
     body = b"".join([len(text).to_bytes(4, "little"), text, *(column.tobytes() for column in columns)])
     return web.Response(body=body, content_type="application/octet-stream")
+
+
+def wants_json(query: Mapping[str, str]) -> bool:
+    """Whether rows are wanted and not columns.
+
+    :raises Refusal: neither is
+    """
+    form = query.get("format", "columns")
+    if form not in ("columns", "json"):
+        raise Refusal(400, f"format={form} is none: write format=json, or leave it out for columns")
+    return form == "json"
 
 
 def moment(query: Mapping[str, str], name: str, default: float) -> float:

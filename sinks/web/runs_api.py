@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from ...bus.messages import fields_of
-from .api import as_columns, as_json, limit, moment, whole
+from .api import as_columns, as_json, limit, moment, wants_json, whole
 from .runs import Fields, RunStore, drawing_of
 from .state import Refusal, Web
 
@@ -57,9 +57,10 @@ def routes(site: Web) -> list[web.RouteDef]:
 def run_store(site: Web, query: Mapping[str, str]) -> RunStore:
     """The store of the run that is asked for, ``run:`` or not.
 
-    :raises Refusal: there is none
+    :raises Refusal: there is none, or none was named
     """
-    name = query.get("run", "")
+    if not (name := query.get("run", "")):
+        raise Refusal(400, "run= is missing: name a run, such as run=ema-cross")
     store = site.desk.stores.get(name if name.startswith("run:") else f"run:{name}")
     if not isinstance(store, RunStore):
         there = ", ".join(sorted(store.stream for store in site.desk.runs)[:8]) or "none yet"
@@ -136,7 +137,7 @@ def _plots(site: Web, store: RunStore, query: Mapping[str, str]) -> web.Response
         "first_index": None if index is None else index + rows.start,
         "styles": store.plots.styles(rows), "texts": store.plots.texts(rows), "forming": forming(store),
     }  # fmt: skip
-    if query.get("format") != "json":
+    if not wants_json(query):
         return as_columns(head, ["time_ms", *columns], [times, *columns.values()])
     named = {title: [None if isnan(value) else value for value in column] for title, column in columns.items()}
     return as_json({**head, "time_ms": list(map(int, times)), "plots": named})

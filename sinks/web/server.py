@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import json
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -27,11 +28,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _HERE = Path(__file__).parent
 _PAGES = {"/": "index.html", "/bus": "bus.html", "/strategy": "strategy.html"}
+_OPEN = ("/page/style.css", "/page/theme.js", "/page/icon.svg")
+"""What the page that asks for a token is made of."""
 _LOGO_STYLE = "sha256-3pRED1tOXas1FXFoPb9TGCjmYe9XQsmO9OV23khV2nY="
 """The one style element that lightweight-charts 5.2.1 adds, for its logo."""
 _HEADERS = {
     "Content-Security-Policy": f"default-src 'self'; style-src 'self' '{_LOGO_STYLE}'; img-src 'self' data:; "
-    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -146,12 +149,11 @@ class Server:
         origin = request.headers.get("Origin")
         if origin is not None and _place_of(origin).netloc != request.host:
             raise Refusal(403, f"requests from pages of {origin} are refused")
-        if self._token:
+        if self._token and request.path not in _OPEN:
             if _same(request.query.get("token", ""), self._token):
                 return self._with_cookie(request)
             if not self._is_shown(request):
-                raise Refusal(401, "a token is needed: open the page with ?token=… once, "
-                                   "or send the header 'Authorization: Bearer …'")
+                return _locked(request)
         return await handler(request)
 
     def _is_shown(self, request: web.Request) -> bool:
@@ -167,6 +169,20 @@ class Server:
         answer = web.Response(status=303, headers={"Location": there})
         answer.set_cookie(self._cookie, self._ticket, httponly=True, samesite="Strict")
         return answer
+
+
+def _locked(request: web.Request) -> web.Response:
+    """A browser is given a field for the token, a program is told where it belongs.
+
+    :raises Refusal: it is a program, or no page that is asked for
+    """
+    shown = request.query.get("token") or request.headers.get("Authorization")
+    words = "the token is wrong" if shown else "a token is needed"
+    if request.path not in _PAGES or "text/html" not in request.headers.get("Accept", ""):
+        raise Refusal(401, f"{words}: open the page with ?token=... once, "
+                           "or send the header 'Authorization: Bearer ...'")
+    page = (_HERE / "page" / "token.html").read_text(encoding="utf-8")
+    return web.Response(status=401, text=page.replace("WORDS", words.capitalize()), content_type="text/html")
 
 
 def _same(shown: str, token: str) -> bool:
@@ -195,11 +211,17 @@ async def _in_words(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except Refusal as refusal:
-        return web.json_response({"error": str(refusal)}, status=refusal.status)
+        return _error(refusal.status, str(refusal))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return web.json_response({"error": f"{request.method} {request.path}: {error.reason}"}, status=error.status)
+        return _error(error.status, f"{request.method} {request.path}: {error.reason}")
+
+
+def _error(status: int, sentence: str) -> web.Response:
+    """Letters as they are; bytes of a request that were none are shown as question marks."""
+    body = json.dumps({"error": sentence}, ensure_ascii=False).encode(errors="replace")
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
