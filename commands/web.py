@@ -31,6 +31,7 @@ from .attach import attached, bus_option
 def web(patterns: tuple[str, ...], port: int | None, host: str, token: str, bus: str | None) -> int:
     """Attach a dashboard to a running bus: of all streams, or of STREAM (names or patterns)."""
     from ..sinks.feed import SinkFeed
+    from ..sinks.web.sink import port_file
 
     run = find_bus(bus, "")
     options: dict[str, Any] = {"host": host, "token": token, **({} if port is None else {"port": port})}
@@ -43,4 +44,7 @@ def web(patterns: tuple[str, ...], port: int | None, host: str, token: str, bus:
             told.append(address)
             click.echo(f"{address}  Ctrl-C ends it")
 
-    return run_role(role, tell)
+    try:
+        return run_role(role, tell)
+    finally:
+        port_file(run, spec.name).unlink(missing_ok=True)  # nobody has this name again

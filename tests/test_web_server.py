@@ -23,6 +23,7 @@ from pynelive.bus.errors import Hopeless
 from pynelive.bus.messages import Bar, End, Instrument, State
 from pynelive.bus.publisher import Publisher
 from pynelive.bus.rundir import RunDir
+from pynelive.sinks.web import sink
 from pynelive.sinks.web.bars import BarStore, row_of
 from support import STREAM, make_bar, publishing, run_dir, wait_until
 from topologies import Bench, running
@@ -319,8 +320,9 @@ async def test_a_message_that_is_not_understood(tmp_path: Path, text: str | byte
         await other.disconnect()
 
 
-async def test_a_port_that_is_in_use(tmp_path: Path) -> None:
-    """One that was chosen is refused in words; the default gives way. One that was any is the same after a kill."""
+async def test_a_port_that_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was chosen is refused in words; the default gives way, says so, and stays where it went. One that was
+    any is the same after a kill."""
     run = run_dir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         free_port = free.getsockname()[1]
@@ -328,8 +330,14 @@ async def test_a_port_that_is_in_use(tmp_path: Path) -> None:
     async with dashboard(run) as address:
         assert address.endswith(f":{free_port}")
     assert not (run.root / "web.port").exists()
-    async with dashboard(run) as address, dashboard(run, port=None), dashboard(run, port=None):
+    async with dashboard(run) as address:
         port = int(address.rpartition(":")[2])
+        monkeypatch.setattr(sink, "PORT", port)
+        async with dashboard(run, port=None) as given:
+            here, _, said = given.partition("  ")
+            assert said == f"({port} is in use)"
+        async with dashboard(run, port=None) as again:
+            assert again == here
         with pytest.raises(Hopeless, match=rf"127.0.0.1:{port} cannot be listened on"):
             async with dashboard(run, port=port):
                 pass

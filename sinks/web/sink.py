@@ -71,11 +71,14 @@ class WebSink(Sink):
         :raises Hopeless: the port is in use, or not for everyone
         :raises Fault: the address is not of this machine, or not yet
         """
-        self._taken = run.root / f"{name}.port"
-        listening = _listening(self.config.host, self.config.port, self._taken)
+        self._taken = port_file(run, name)
+        before = _port_in(self._taken)
+        listening = _listening(self.config.host, self.config.port, before)
         port = listening.getsockname()[1]
         self._taken.write_text(str(port))
         self.address = _url(self.config.host, port)
+        if self.config.port is None and port not in (PORT, before):
+            self.address += f"  ({PORT} is in use)"
         live = Live()
         site = Web(Desk(self.config.bars, live.tell), live, run, topology, name)
         self._server = Server(site, listening, self.config.token)
@@ -98,16 +101,22 @@ class WebSink(Sink):
         """Let go of the browsers."""
         if self._server:
             self._server.stop()
-            self._taken.unlink(missing_ok=True)
+            if self.config.port is not None:
+                self._taken.unlink(missing_ok=True)
 
 
-def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
-    """Where browsers look for it already, if it is after a kill; else where it was told.
+def port_file(run: RunDir, name: str) -> Path:
+    """Where the dashboard of this name writes its port down: one that it may choose it keeps."""
+    return run.root / f"{name}.port"
+
+
+def _listening(host: str, port: int | None, before: int) -> socket.socket:
+    """Where browsers look for it already, if it was there before; else where it was told.
 
     :raises Hopeless: the port is in use, or not for everyone
     :raises Fault: the address is not of this machine, or not yet
     """
-    if not port and (before := _port_in(taken)):
+    if not port and before:
         try:
             return _bound(host, before)
         except OSError:
@@ -116,7 +125,7 @@ def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
         return _bound(host, PORT if port is None else port)
     except OSError as error:
         if port is None:
-            return _listening(host, 0, taken)
+            return _listening(host, 0, 0)
         said = f"{host}:{port} cannot be listened on ({(error.strerror or str(error)).partition(' (')[0]})"
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise Hopeless(f"{said}: choose another port, or leave it out for a free one") from None
@@ -126,7 +135,7 @@ def _listening(host: str, port: int | None, taken: Path) -> socket.socket:
 def _is_host(name: str) -> bool:
     """Not that it is this machine: its addresses may come later, and those of another host are not known here."""
     try:
-        socket.getaddrinfo(name, None)
+        socket.getaddrinfo(name or None, 0)
     except OSError as error:
         return error.errno == socket.EAI_AGAIN  # nobody could be asked
     except UnicodeError:
@@ -139,7 +148,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _port_in(taken: Path) -> int:
-    """The port that a killed server has left there; 0 if none has."""
+    """The port of the server before this one; 0 if there is none to keep."""
     try:
         return int(taken.read_text())
     except (OSError, ValueError):
