@@ -96,7 +96,8 @@ class RunnerFeed:
                 self._seats.setdefault(stream, []).append(seat)
         self._subscriber = Subscriber(
             run, list(self._seats), self._take, self._begin, "" if self._attached else self._spec.name,
-            self._take_older, sources=None if self._attached else self._topology.sources(self._spec),
+            self._take_older, name=self._spec.name,
+            sources=None if self._attached else self._topology.sources(self._spec),
         )  # fmt: skip
 
     # --- the story of a runner ------------------------------------------------------------------------------
