@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from jobs import EXAMPLES, Result, daily_bars, looks_of, make_job, plain, with_forming, write_script
 from jobs import Run as RunJobs
 from pynelive.bus.calls import Start
@@ -145,9 +146,25 @@ def test_the_account_is_the_simulators(run: RunJobs, tmp_path: Path) -> None:
         check_account(host, {book[0]: book[1:] for book in oracle["books"]})
 
 
+def sides_of(fills: list[Fill]) -> dict[str, Any]:
+    """What is counted from the trades of either side, where PyneCore has another rule, or none."""
+    counted: dict[str, Any] = {}
+    for side, sign in (("Long", 1), ("Short", -1)):
+        trades = [fill for fill in fills if fill.size * sign > 0]
+        shares = []
+        for fill in trades:  # of what was paid at the entry, its part of a commission in percent included
+            fee = fill.commission * fill.entry_price / (fill.entry_price + fill.exit_price)
+            shares.append(100 * fill.profit / (abs(fill.size) * fill.entry_price + fee))
+        counted[f"{side} Losing Trades"] = sum(fill.profit < 0 for fill in trades)
+        counted[f"{side} Avg Trade %"] = pytest.approx(sum(shares) / max(len(shares), 1))
+    return counted
+
+
 def check_account(host: Result, books: dict[int, list[Any]]) -> None:
     account, closed, ops = Account(0, 0.0, None, 0.0, 0.0, 0.0), 0, set()
+    fills: list[Fill] = []
     for said in said_of(host):
+        fills += [message for message in said if isinstance(message, Fill)]
         for signal in (message for message in said if isinstance(message, Signal)):
             before, account = account, next((m for m in said if isinstance(m, Account)), account)
             check_orders(signal, before, account, [m for m in said if isinstance(m, Fill)])
@@ -159,7 +176,7 @@ def check_account(host: Result, books: dict[int, list[Any]]) -> None:
             assert [[t.entry_id, t.size, t.entry_ms, t.entry_price] for t in account.open_trades] == trades
             if account.statistics:
                 closed += 1
-                assert account.statistics == figures
+                assert account.statistics == figures | sides_of(fills)
                 account = msgspec.structs.replace(account, statistics={})
     assert closed > 5
     assert ops == {"place"} or ops == {"place", "replace", "cancel"}

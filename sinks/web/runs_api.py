@@ -82,7 +82,8 @@ def card(store: RunStore) -> Fields:
     return {
         "run": store.stream, "title": run.title if run else "", "kind": run.kind if run else "indicator",
         "script": run.script if run else "", "stream": run.stream if run else "", **store.condition,
-        "last_ms": store.last_ms or None, "bars": store.picture.bars, "currency": _currency(store),
+        "last_ms": store.last_ms or None, "bars": store.picture.bars, "warmup": run.warmup if run else 0,
+        "currency": _currency(store),
         **{name: getattr(run and run.instrument, name, None) for name in ("mintick", "mincontract")}, **held, **last,
         "counts": {name: store.counts[name] for name in store.lists},
     }  # fmt: skip

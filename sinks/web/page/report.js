@@ -4,7 +4,7 @@ import { mountAlerts } from "./alerts.js";
 import { EquityCurve } from "./engine/curve.js";
 import { digitsOf, price, signed, size, zoneOf } from "./format.js";
 import { make } from "./header.js";
-import { none, properties, tiles } from "./overview.js";
+import { none, note, properties, tiles } from "./overview.js";
 import { recall, remember } from "./settings.js";
 import { statisticsTables } from "./statistics.js";
 import { coloured, holdingColumns, line, logColumns, orderColumns, sideOf, signalColumns, table, tradeColumns, when } from "./tables.js";
@@ -173,7 +173,7 @@ export class Report {
   /** @param {{state: string, since_ms: number, reason: string}} condition */
   turn(condition) {
     Object.assign(this.whole, condition);
-    this.later();
+    condition.state === "ended" ? this.load() : this.later();
   }
 
   // ---- what it shows ----
@@ -203,6 +203,7 @@ export class Report {
     const { run } = this.whole;
     this.parts = {
       state: make("span", {}),
+      note: make("p", { class: "note", "data-testid": "note" }),
       tiles: make("dl", { class: "tiles", "data-testid": "tiles" }),
       book: make("section", { class: "book panel", "data-testid": "book" }),
       tabs: make("div", { class: "tabs", role: "tablist" }),
@@ -219,7 +220,7 @@ export class Report {
       chart,
     );
     const middle = this.strategy ? [this.parts.tiles, make("div", { class: "middle" }, this.equity(), this.parts.book)] : [];
-    this.element.replaceChildren(head, ...middle, this.parts.tabs, this.parts.shown);
+    this.element.replaceChildren(head, this.parts.note, ...middle, this.parts.tabs, this.parts.shown);
     if (!this.tabs().includes(this.tab)) this.tab = this.tabs()[0];
     this.show(this.tab);
     this.paint();
@@ -257,6 +258,7 @@ export class Report {
     if (!this.parts || !this.whole) return;
     const { state, reason, account } = this.whole;
     this.parts.state.replaceWith((this.parts.state = make("span", { class: "badge", "data-state": state, title: reason }, make("i", { class: "dot" }), state)));
+    this.parts.note.replaceChildren(...note(this.whole));
     this.parts.tiles.replaceChildren(...tiles(account, this.whole.statistics, this.trades[0]?.number ?? 0, this.whole.instrument?.currency ?? ""));
     this.parts.book.replaceChildren(...this.book(account));
     this.paintTabs();
@@ -266,7 +268,7 @@ export class Report {
   /** @param {Account | null} account */
   book(account) {
     const title = make("h2", {}, "Open position");
-    if (!account || (account.position === 0 && account.orders.length === 0)) return [title, make("p", { class: "none" }, "Flat; no orders wait.")];
+    if (!account || (account.position === 0 && account.orders.length === 0)) return [title, make("p", { class: "none" }, account ? "Flat; no orders wait." : "No position yet.")];
     const held = make("p", { class: "held" }, account.position === 0 ? "Flat" : sideOf(account.position), ` ${account.position === 0 ? "" : size(Math.abs(account.position), this.style.mincontract)}`);
     if (account.average_price !== null) held.append(make("span", { class: "muted" }, ` @ ${price(account.average_price, this.style.digits)}`));
     held.append(make("b", {}, coloured(account.open_profit, signed(account.open_profit, 2))));

@@ -2,14 +2,15 @@
 
 import { digitsOf, price, signed, size } from "./format.js";
 import { make, mountHeader } from "./header.js";
+import { warmUp } from "./overview.js";
 import { Report } from "./report.js";
 import { drawSpark } from "./spark.js";
 import { getJson, Live } from "./wire.js";
 
 /**
- * @typedef {{run: string, title: string, kind: "indicator" | "strategy", stream: string, state: string, reason: string,
+ * @typedef {{run: string, title: string, kind: "indicator" | "strategy", stream: string, state: string, since_ms: number, reason: string,
  *   position: number | null, average_price: number | null, open_profit: number | null, net_profit: number | null,
- *   equity: number | null, currency: string | null, mintick: number, mincontract: number, last_ms: number | null, bars: number,
+ *   equity: number | null, currency: string | null, mintick: number, mincontract: number, last_ms: number | null, bars: number, warmup: number,
  *   last_signal: {action: string, time_ms: number} | null, last_alert: {message: string, time_ms: number} | null,
  *   counts: {fills: number, signals: number, alerts: number}, n: number}} Card
  */
@@ -68,7 +69,7 @@ class StrategyPage {
     on("f", (card) => card.counts.fills++);
     on("g", (card, signal) => (card.last_signal = signal));
     on("a", (card, alert) => (card.counts.alerts++, (card.last_alert = alert)));
-    on("s", (card, state) => (card.state = state));
+    on("s", (card, state) => (card.state = state) === "ended" && void this.look());
     for (const kind of ["new", "r", "reset"]) this.live.on(kind, () => this.look());
     this.live.on("hello", (_, same) => {
       if (!same) this.known.clear();
@@ -180,14 +181,14 @@ function figure(name, value, sign) {
 }
 
 /** @param {Card} card */
-function lastOf({ last_signal, last_alert, counts }) {
+function lastOf({ last_signal, last_alert, counts, bars, warmup, ...condition }) {
   const said = [
     last_signal && { ms: last_signal.time_ms, text: last_signal.action },
     last_alert && { ms: last_alert.time_ms, text: last_alert.message },
   ].filter((one) => one !== null);
   const [last] = said.sort((one, other) => other.ms - one.ms);
   const count = [[counts.fills, "trades"], [counts.alerts, "alerts"]].filter(([n]) => n).map((each) => each.join(" "));
-  return make("div", { class: "line muted small" }, make("span", { class: "words" }, last?.text ?? "Nothing said yet"), make("span", {}, count.join(" · ")));
+  return make("div", { class: "line muted small" }, make("span", { class: "words" }, last?.text ?? (warmUp(condition, bars, warmup) || "Nothing said yet")), make("span", {}, count.join(" · ")));
 }
 
 function nothing() {
