@@ -52,7 +52,9 @@ class Replay(Struct, frozen=True, array_like=True, tag="replay"):
 
 
 class History(Struct, frozen=True, array_like=True, tag="history"):
-    """Ask the source for its last ``count`` closed bars that open after ``after_ms`` and before ``before_ms``."""
+    """Ask the source for its last ``count`` closed bars that open after ``after_ms`` and before ``before_ms``; if that
+    is 0, for the last that it has.
+    """
 
     request: int
     stream: str

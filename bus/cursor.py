@@ -83,7 +83,7 @@ class Cursor:
 
     @property
     def before_ms(self) -> int:
-        """The first bar that is here, when older ones are to be asked for."""
+        """The first bar that is here, when older ones are to be asked for; 0 if the stream has ended without one."""
         return next((message.time_ms for message in self.held or () if type(message) is Bar), 0)
 
     def begin(self, start: Start) -> None:

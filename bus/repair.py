@@ -11,7 +11,7 @@ from .archive import MOST_HISTORY
 from .asker import Asker
 from .calls import Bars, History, Replay, Replayed, Span, Start
 from .cursor import Cursor
-from .messages import Bar, Message
+from .messages import Bar, End, Message
 from .taker import Taker
 from .wire import LATEST, Malformed, decode, decode_said, read_record
 
@@ -153,8 +153,8 @@ class Repair:
         if cursor.held is not None:
             cursor.held += messages
             return
-        if cursor.missing and any(type(message) is Bar for message in messages):
-            cursor.held = messages
+        if cursor.missing and any(type(message) in (Bar, End) for message in messages):
+            cursor.held = messages  # an end alone too: all that was left of the stream may be gone with its bars
             return
         cursor.note_many(messages, latest_ms, bars)
         self._taker.deliver(cursor, messages)

@@ -97,12 +97,12 @@ class History(Archive):
     # --- what a publisher is asked ------------------------------------------------------------------------------
 
     async def older(self, stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
-        """The last ``count`` closed bars between two times; none from a provider without history."""
+        """The last ``count`` closed bars between two times (0: up to now); none from a provider without history."""
         urgency.set(WARM_UP)
         if not self._provider.capabilities.history:
             return []
         with _in_plain_words(stream):
-            return await self.bars(self._key(stream), count, after_ms, before_ms)
+            return await self.bars(self._key(stream), count, after_ms, before_ms or self._provider.now_ms())
 
     async def fetch(self, stream: str, from_ms: int, to_ms: int, fresh: bool = False) -> Page:
         """The instrument and the bars of the first piece of a span."""

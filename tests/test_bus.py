@@ -456,6 +456,36 @@ async def test_a_quiet_stream_that_was_trimmed_away_is_asked_of_the_history(tmp_
     await publisher.close()
 
 
+async def test_the_end_of_a_stream_waits_for_bars_that_are_no_longer_kept(tmp_path: Path) -> None:
+    """Nothing but its end is left of the stream: the bars come from the source, up to its last, and before the end."""
+    run, quiet = run_dir(tmp_path), "demo:QUIET@1"
+
+    async def history(stream: str, count: int, after_ms: int, before_ms: int) -> list[Bar]:
+        last = before_ms // 60_000 if before_ms else 20
+        return [make_bar(number, origin="backfill") for number in range(after_ms // 60_000 + 1, last)][-count:]
+
+    publisher = Publisher(run, "demo", journal=JournalSpec(max_mb=0.25), history=history)
+    await publisher.open()
+    publisher.publish(quiet, Instrument("QUIET", "1"), make_bar(0))
+    taken = Taken(run, [quiet])
+    await wait_until(lambda: taken.closed(quiet) == [0])
+    taken.subscriber.pause(True)
+    drop_frames(publisher, 1.0, 1)
+    publisher.publish(quiet, *map(make_bar, range(1, 20)))
+    publisher.flush()
+    for number in range(20_000):
+        publisher.publish(STREAM, make_bar(number))
+    publisher.flush()
+    while publisher.journal.tracks[quiet].places:
+        publisher.journal.trim({})
+    publisher.publish(quiet, End("played"))
+    taken.subscriber.pause(False)
+    await wait_until(lambda: isinstance(taken.messages[quiet][-1], End))
+    assert taken.closed(quiet) == list(range(20))
+    await taken.subscriber.close()
+    await publisher.close()
+
+
 async def test_a_correction_does_not_set_a_reader_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revision of an old bar is the last that came before the machine went down: no bar after it comes again."""
     run = run_dir(tmp_path)
